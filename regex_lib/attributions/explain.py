@@ -1,0 +1,177 @@
+"""From texts to explanations: one call for every attribution method."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from regex_lib.attributions.registry import find_method
+from regex_lib.errors import UserError
+from regex_lib.models import TextClassifier, TokenBatch
+
+__all__ = ["Explanation", "attribute", "score_batch"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One text with the scores of its tokens."""
+
+    text: str
+    method: str
+    """The attribution method's name."""
+    offsets: list[tuple[int, int]]
+    """Where each content token stands in the text: its first character, and the one after its last."""
+    scores: list[float]
+    """One score per content token, in the order of the text; towards ``target`` where the method is signed."""
+    target: int
+    """The class that the scores explain."""
+    prediction: int
+    """The class that the model predicts."""
+    probability: float
+    """What probability the model gives its prediction, in [0, 1]."""
+    truncated: bool
+    """Whether the end of the text did not fit into the model."""
+
+    @property
+    def tokens(self) -> list[str]:
+        """The content tokens as they stand in the text."""
+        return [self.text[start:end] for start, end in self.offsets]
+
+    def words(self) -> list[tuple[str, float]]:
+        """Whitespace-separated words of the text with the sum of their tokens' scores.
+
+        Words beyond a truncation are left out.
+        """
+        spans = [match.span() for match in re.finditer(r"\S+", self.text)]
+        totals = [0.0] * len(spans)
+        word, last = 0, -1
+        for (start, _), score in zip(self.offsets, self.scores, strict=True):
+            while word < len(spans) - 1 and start >= spans[word][1]:
+                word += 1
+            totals[word] += score
+            last = word
+        kept = spans[: last + 1] if self.truncated else spans
+        return [(self.text[a:b], total) for (a, b), total in zip(kept, totals, strict=False)]
+
+
+def score_batch(
+    classifier: TextClassifier, batch: TokenBatch, method: str, target: Int64[Tensor, " batch"], **options: Any
+) -> Float[Tensor, "batch tokens"]:
+    """Scores of one batch by a method's name: 0 outside the content mask, without a graph.
+
+    Args:
+        classifier: what to explain; should be in evaluation mode.
+        batch: from :meth:`regex_lib.models.TextClassifier.tokenize`.
+        method: a name in :data:`regex_lib.attributions.METHODS`.
+        target: the class to explain, per example.
+        **options: the method's own.
+    """
+    scores = find_method(method)(classifier, batch, target, **options)
+    return scores.detach().masked_fill(~batch.content_mask, 0.0)
+
+
+def attribute(
+    classifier: TextClassifier,
+    texts: Sequence[str],
+    method: str = "integrated_gradients",
+    *,
+    target: int | Sequence[int] | None = None,
+    batch_size: int = 32,
+    max_length: int | None = None,
+    **options: Any,
+) -> list[Explanation]:
+    """Explain what a classifier makes of texts.
+
+    Args:
+        classifier: what to explain. It is put into evaluation mode for the time of the call.
+        texts: the texts. One without content tokens gets an explanation without scores.
+        method: a name in :data:`regex_lib.attributions.METHODS`.
+        target: the class to explain, for all texts or one per text; the predicted class by default.
+        batch_size: texts per pass. Texts of similar length are batched together; results do not depend on it.
+        max_length: cut longer texts; the model's maximum by default.
+        **options: the method's own, such as ``n_steps`` for Integrated Gradients.
+
+    Returns:
+        One explanation per text, in the order of the texts.
+
+    Raises:
+        UserError: if the method is unknown, a text is empty, or a target is not one of the classes.
+
+    Example:
+        >>> from regex_lib.models import load_classifier
+        >>> classifier = load_classifier("minilm", layers=1)
+        >>> explanation, = attribute(classifier, ["A touching, unhurried film."], "input_x_gradient")
+        >>> explanation.tokens
+        ['A', 'touching', ',', 'un', 'hur', 'ried', 'film', '.']
+        >>> [word for word, _ in explanation.words()]
+        ['A', 'touching,', 'unhurried', 'film.']
+    """
+    find_method(method)
+    targets = _targets(target, len(texts), classifier.num_labels)
+    for number, text in enumerate(texts):
+        if not text.strip():
+            raise UserError(f"text {number} is empty")
+    explanations: dict[int, Explanation] = {}
+    was_training = classifier.training
+    classifier.eval()
+    try:
+        for rows in _length_batches(texts, batch_size):
+            chosen = [texts[row] for row in rows]
+            wanted = None if targets is None else [targets[row] for row in rows]
+            batch = classifier.tokenize(chosen, max_length)
+            explanations.update(zip(rows, _explain(classifier, chosen, batch, method, wanted, options), strict=True))
+    finally:
+        classifier.train(was_training)
+    return [explanations[row] for row in range(len(texts))]
+
+
+def _targets(target: int | Sequence[int] | None, count: int, num_labels: int) -> list[int] | None:
+    if target is None:
+        return None
+    targets = [target] * count if isinstance(target, int) else list(target)
+    if len(targets) != count:
+        raise UserError(f"there are {count} texts but {len(targets)} targets")
+    for value in targets:
+        if not 0 <= value < num_labels:
+            raise UserError(f"target must be a class between 0 and {num_labels - 1}, got {value}")
+    return targets
+
+
+def _length_batches(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
+    """Indices of texts of similar length together."""
+    if batch_size < 1:
+        raise UserError(f"batch_size must be 1 or more, got {batch_size}")
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _explain(
+    classifier: TextClassifier,
+    texts: Sequence[str],
+    batch: TokenBatch,
+    method: str,
+    targets: Sequence[int] | None,
+    options: dict[str, Any],
+) -> Iterator[Explanation]:
+    with torch.no_grad():
+        logits = classifier(classifier.embed(batch.input_ids), batch.attention_mask).logits
+    probabilities, predictions = logits.softmax(dim=-1).max(dim=-1)
+    target = predictions if targets is None else torch.tensor(targets, device=predictions.device)
+    scores = score_batch(classifier, batch, method, target, **options).cpu()
+    content = batch.content_mask.cpu()
+    for row, text in enumerate(texts):
+        yield Explanation(
+            text=text,
+            method=method,
+            offsets=[span for span, counts in zip(batch.offsets[row], content[row].tolist(), strict=True) if counts],
+            scores=scores[row][content[row]].tolist(),
+            target=int(target[row]),
+            prediction=int(predictions[row]),
+            probability=float(probabilities[row]),
+            truncated=batch.truncated[row],
+        )

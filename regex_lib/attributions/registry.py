@@ -1,0 +1,54 @@
+"""The attribution methods by name, and how to add one."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from regex_lib.errors import unknown_name
+
+__all__ = ["METHODS", "AttributionMethod", "find_method", "register"]
+
+
+AttributionMethod = Callable[..., Float[Tensor, "batch tokens"]]
+"""``method(classifier, batch, target, **options)``: scores of any sign for a :class:`TokenBatch` and one class per
+example. Those outside the content mask are ignored."""
+
+METHODS: dict[str, AttributionMethod] = {}
+"""Every attribution method by its name."""
+
+
+def register(name: str) -> Callable[[AttributionMethod], AttributionMethod]:
+    """Add an attribution method, so that ``attribute`` and ``evaluate_faithfulness`` know it by name.
+
+    Args:
+        name: its name in Python, on the command line and in tables.
+
+    Raises:
+        ValueError: if the name is taken by another function.
+
+    Example:
+        >>> @register("first_token")
+        ... def first_token(classifier, batch, target):
+        ...     return -batch.input_ids.float().cumsum(dim=1)
+        >>> METHODS.pop("first_token") is first_token
+        True
+    """
+
+    def add(method: AttributionMethod) -> AttributionMethod:
+        if METHODS.setdefault(name, method) is not method:
+            raise ValueError(f"there is an attribution method {name!r} already")
+        return method
+
+    return add
+
+
+def find_method(name: str) -> AttributionMethod:
+    """The method of a name.
+
+    Raises:
+        UserError: if there is none, with the nearest names.
+    """
+    if name not in METHODS:
+        raise unknown_name("attribution", name, METHODS)
+    return METHODS[name]

@@ -1,0 +1,154 @@
+"""Attribution scores as coloured text: HTML for notebooks and files, styled text for terminals."""
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+
+from regex_lib.attributions import Explanation
+from regex_lib.errors import UserError
+
+__all__ = ["Heatmap", "heatmap", "terminal_heatmap"]
+
+# Orange and blue stay apart for every common kind of colour blindness; strength is also in the lightness, for grey.
+_TOWARDS, _AWAY = (230, 120, 20), (40, 110, 190)
+
+_STYLE = (
+    "font-family:system-ui,sans-serif;line-height:2;padding:.6em .8em;border:1px solid #bbb;border-radius:6px;"
+    "background:#fff;color:#111;max-width:50em"
+)
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """HTML that a notebook shows and that can be saved as a page."""
+
+    markup: str
+    """A ``<div>`` without scripts or outside resources; every text in it is escaped."""
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def save(self, path: str | Path) -> None:
+        """Write a complete HTML page.
+
+        Raises:
+            UserError: if the file cannot be written.
+        """
+        page = (
+            '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>Attribution heat map</title></head>\n<body>\n{self.markup}\n</body>\n</html>\n"
+        )
+        try:
+            Path(path).write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def heatmap(explanations: Explanation | Sequence[Explanation], label_names: Sequence[str] | None = None) -> Heatmap:
+    """Explanations as coloured text: orange speaks for the explained class, blue against it.
+
+    The deeper a colour, the stronger the token; the strongest are underlined too. Scores are scaled by the largest
+    magnitude in each explanation, as the legend says. A text alternative names the strongest words.
+
+    Args:
+        explanations: from :func:`regex_lib.attributions.attribute`.
+        label_names: the classes' names; their numbers by default.
+
+    Example:
+        >>> from regex_lib.attributions import Explanation
+        >>> explanation = Explanation("so <b>dull", "attention", [(0, 2), (6, 10)], [0.1, 0.9], 0, 0, 0.8, False)
+        >>> "&lt;b&gt;" in heatmap(explanation, ["negative", "positive"]).markup
+        True
+    """
+    rows = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    body = "".join(_figure(row, label_names) for row in rows)
+    return Heatmap(f'<div class="regex-heatmap" style="{_STYLE}">{body}{_legend()}</div>')
+
+
+def terminal_heatmap(explanation: Explanation, label_names: Sequence[str] | None = None) -> Text:
+    """The same colours for a terminal that has them; ``rich`` leaves them out where it has none."""
+    text = Text()
+    text.append(_caption(explanation, label_names) + "\n", style="bold")
+    for piece, share in _pieces(explanation):
+        if share == 0.0:
+            text.append(piece)
+        else:
+            red, green, blue = _tint(share)
+            style = f"#111111 on rgb({red},{green},{blue})" + (" underline" if abs(share) > 0.5 else "")
+            text.append(piece, style=style)
+    return text
+
+
+def _figure(explanation: Explanation, label_names: Sequence[str] | None) -> str:
+    spans = "".join(_span(piece, share) for piece, share in _pieces(explanation))
+    note = "<em> (the end of the text did not fit into the model)</em>" if explanation.truncated else ""
+    alternative = html.escape(_alternative(explanation, label_names))
+    return (
+        f'<figure style="margin:0 0 .8em" role="group" aria-label="{alternative}">'
+        f'<figcaption style="font-size:.85em;color:#333">{html.escape(_caption(explanation, label_names))}</figcaption>'
+        f'<p style="margin:0;white-space:pre-wrap;overflow-wrap:anywhere">{spans}{note}</p></figure>'
+    )
+
+
+def _span(piece: str, share: float) -> str:
+    if share == 0.0:
+        return html.escape(piece)
+    red, green, blue = _tint(share)
+    underline = "text-decoration:underline;" if abs(share) > 0.5 else ""
+    return (
+        f'<span title="{share:+.2f}" style="background:rgb({red},{green},{blue});color:#111;{underline}'
+        f'border-radius:3px;padding:.1em .05em">{html.escape(piece)}</span>'
+    )
+
+
+def _pieces(explanation: Explanation) -> list[tuple[str, float]]:
+    """The whole text in pieces, each with its score as a share of the largest magnitude; 0 between tokens."""
+    largest = max((abs(score) for score in explanation.scores), default=0.0) or 1.0
+    pieces, end = [], 0
+    for (start, stop), score in zip(explanation.offsets, explanation.scores, strict=True):
+        if start > end:
+            pieces.append((explanation.text[end:start], 0.0))
+        # Several tokens may stand for one character (an emoji in bytes): it is shown once.
+        if stop > end:
+            pieces.append((explanation.text[max(start, end) : stop], score / largest))
+            end = stop
+    return [*pieces, (explanation.text[end:], 0.0)]
+
+
+def _tint(share: float) -> tuple[int, int, int]:
+    """White at 0, the full colour at 1 or -1."""
+    colour, depth = (_TOWARDS if share > 0 else _AWAY), min(1.0, abs(share)) * 0.85
+    red, green, blue = (round(255 - depth * (255 - channel)) for channel in colour)
+    return red, green, blue
+
+
+def _label(number: int, label_names: Sequence[str] | None) -> str:
+    return str(number) if label_names is None else label_names[number]
+
+
+def _caption(explanation: Explanation, label_names: Sequence[str] | None) -> str:
+    caption = (
+        f"{explanation.method}: predicted {_label(explanation.prediction, label_names)} "
+        f"({explanation.probability:.2f}), explaining {_label(explanation.target, label_names)}"
+    )
+    return caption if explanation.scores else f"{caption}. No content tokens: nothing to attribute"
+
+
+def _alternative(explanation: Explanation, label_names: Sequence[str] | None) -> str:
+    strongest = sorted(explanation.words(), key=lambda word: -abs(word[1]))[:3]
+    bare = [(re.sub(r"[^\w-]", "", word) or word, score) for word, score in strongest]
+    named = ", ".join(f"{word} ({score:+.2g})" for word, score in bare)
+    return f"{_caption(explanation, label_names)}. Strongest words: {named or 'none'}."
+
+
+def _legend() -> str:
+    swatches = "".join(_span(f" {share:+.1f} ", share) for share in (-1.0, -0.5, 0.5, 1.0))
+    return (
+        f'<p style="margin:0;font-size:.8em;color:#333">against {swatches} for the explained class; '
+        "scores as a share of the largest magnitude in each text; strong tokens are underlined</p>"
+    )

@@ -1,0 +1,44 @@
+"""One visual voice: the same colours for the same recipe and the same attribution in every figure."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+__all__ = ["ATTRIBUTION_COLOURS", "RECIPE_COLOURS", "figure_style"]
+
+_PALETTE = sns.color_palette("colorblind", 10).as_hex()
+
+RECIPE_COLOURS = {
+    "vanilla": "#6b6b6b",
+    "igr": _PALETTE[0],
+    "vat": _PALETTE[9],
+    "robust": _PALETTE[2],
+    "egt": _PALETTE[4],
+    "regex": _PALETTE[3],
+    "regex_two_stage": _PALETTE[1],
+    "regex_random_mask": _PALETTE[5],
+    "regex_shuffled_target": _PALETTE[8],
+}
+"""A colour-blind-safe colour for each recipe."""
+
+ATTRIBUTION_COLOURS = {
+    "random": "#6b6b6b",
+    "attention": _PALETTE[0],
+    "scaled_attention": _PALETTE[9],
+    "input_x_gradient": _PALETTE[1],
+    "integrated_gradients": _PALETTE[3],
+}
+"""A colour-blind-safe colour for each attribution."""
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Seaborn's white grid at a size that reads on a phone, for the figures made inside."""
+    with (
+        sns.axes_style("whitegrid"),
+        sns.plotting_context("notebook", font_scale=1.1),
+        plt.rc_context({"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False}),
+    ):
+        yield

@@ -1,0 +1,184 @@
+"""A whole training run in a folder: train, measure, save, and record how it was done."""
+
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+import transformers
+
+from regex_lib.errors import UserError
+from regex_lib.models import TextClassifier
+from regex_lib.training.recipe import Recipe, find_recipe
+from regex_lib.training.trainer import RegexTrainer
+
+__all__ = ["TrainingRun", "read_run", "train"]
+
+_RECORD = "regex_run.json"
+_PACKAGES = ("regex-lib", "torch", "transformers", "datasets", "accelerate")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a training run did. It is kept beside the weights, as ``regex_run.json``."""
+
+    recipe: dict[str, Any]
+    """Every field of the recipe."""
+    recipe_name: str
+    """Its name, or "custom"."""
+    settings: dict[str, Any]
+    """Sizes, learning rate, epochs, seed, and what data and model it was told of."""
+    history: list[dict[str, float]]
+    """What was logged: each term of the loss by its name."""
+    validation: dict[str, float]
+    """Accuracy, macro-F1 and calibration on the validation split, if there is one."""
+    seconds: float
+    """How long the training took."""
+    device: str
+    """Where it ran."""
+    packages: dict[str, str]
+    """The versions that count."""
+
+
+def train(
+    classifier: TextClassifier,
+    data: datasets.DatasetDict,
+    recipe: Recipe | str = "regex",
+    output_dir: str | Path | None = None,
+    *,
+    epochs: float = 3,
+    batch_size: int = 32,
+    learning_rate: float = 1e-4,
+    max_train: int | None = None,
+    max_length: int | None = None,
+    seed: int = 0,
+    callbacks: list[transformers.TrainerCallback] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> TrainingRun:
+    """Fine-tune a classifier, in place, and save it with a record of the run.
+
+    AdamW with a linear schedule and 10 % warm-up, gradients clipped at 1, texts of similar length batched together. For
+    any other setting use :class:`regex_lib.training.RegexTrainer`.
+
+    Args:
+        classifier: what to train.
+        data: splits ``train`` and, to be measured on, ``validation``.
+        recipe: a recipe, or the name of one.
+        output_dir: where to save; nothing is written by default.
+        epochs: passes over the training texts.
+        batch_size: texts a step.
+        learning_rate: its peak.
+        max_train: train on the first so many texts of a shuffled train split; the shuffle depends on nothing but 0.
+        max_length: cut longer texts; the model's maximum by default.
+        seed: of the order of the texts, dropout and perturbations. The same seed gives the same weights.
+        callbacks: more of transformers' callbacks, such as a progress bar.
+        provenance: facts to keep in the record, such as the data set's name.
+
+    Returns:
+        The record of the run.
+
+    Raises:
+        UserError: if there is nothing to train on, or the output folder cannot be written.
+        FloatingPointError: if a term of the loss is not finite.
+    """
+    name, recipe = (recipe, find_recipe(recipe)) if isinstance(recipe, str) else ("custom", recipe)
+    folder = None if output_dir is None else _writable(Path(output_dir))
+    train_split = _first(data["train"], max_train)
+    args = transformers.TrainingArguments(
+        output_dir=str(folder or "unused"),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=2 * batch_size,
+        learning_rate=learning_rate,
+        warmup_steps=0.1,
+        train_sampling_strategy="group_by_length",
+        save_strategy="no",
+        logging_steps=max(1, len(train_split) // batch_size // 4),
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        seed=seed,
+    )
+    trainer = RegexTrainer(
+        classifier,
+        recipe,
+        args,
+        train_dataset=train_split,
+        eval_dataset=data.get("validation"),
+        max_length=max_length,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    started = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - started
+    run = TrainingRun(
+        recipe=asdict(recipe),
+        recipe_name=name,
+        settings={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "train_texts": len(train_split),
+            "max_length": max_length,
+            "seed": seed,
+            **(provenance or {}),
+        },
+        history=[entry for entry in trainer.state.log_history if "cross_entropy" in entry],
+        validation=_validation(trainer) if "validation" in data else {},
+        seconds=round(seconds, 1),
+        device=_device_name(classifier.device),
+        packages={package: version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+    )
+    classifier.eval()
+    if folder is not None:
+        classifier.save(folder)
+        (folder / _RECORD).write_text(json.dumps(asdict(run), indent=2) + "\n")
+    return run
+
+
+def read_run(folder: str | Path) -> TrainingRun | None:
+    """The record of the run that filled a folder, or nothing if another tool trained the model in it.
+
+    Raises:
+        UserError: if the folder is missing or holds no model.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        reason = "it has no config.json" if folder.is_dir() else "there is no such folder"
+        raise UserError(f"{str(folder)!r} is not a run: {reason}")
+    record = folder / _RECORD
+    return TrainingRun(**json.loads(record.read_text())) if record.is_file() else None
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
+    return folder
+
+
+def _first(split: datasets.Dataset, count: int | None) -> datasets.Dataset:
+    if count is None:
+        return split
+    if count < 1:
+        raise UserError(f"max_train must be 1 or more, got {count}")
+    return split.shuffle(seed=0).select(range(min(count, len(split))))
+
+
+def _validation(trainer: RegexTrainer) -> dict[str, float]:
+    measured = trainer.evaluate()
+    return {name: measured[f"eval_{name}"] for name in ("accuracy", "macro_f1", "ece", "loss")}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

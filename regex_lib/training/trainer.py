@@ -1,0 +1,138 @@
+"""A ``transformers.Trainer`` with the objective of this library."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+
+from regex_lib.metrics.classification import classification_report
+from regex_lib.models import TextClassifier
+from regex_lib.training.objective import RegexObjective
+from regex_lib.training.recipe import Recipe
+
+__all__ = ["RegexTrainer", "tokenize_dataset"]
+
+
+def tokenize_dataset(
+    classifier: TextClassifier, dataset: datasets.Dataset, max_length: int | None = None
+) -> datasets.Dataset:
+    """Texts and labels as the trainer takes them: ``input_ids``, ``content_mask`` and ``labels``, without padding."""
+    columns: dict[str, list[Any]] = {"input_ids": [], "content_mask": [], "labels": list(dataset["label"])}
+    for rows in dataset.select_columns(["text"]).iter(batch_size=1000):
+        batch = classifier.tokenize(rows["text"], max_length)
+        for ids, content, attended in zip(batch.input_ids, batch.content_mask, batch.attention_mask, strict=True):
+            columns["input_ids"].append(ids[attended].tolist())
+            columns["content_mask"].append(content[attended].tolist())
+    return datasets.Dataset.from_dict(columns)
+
+
+class _Collator:
+    """Pads a batch to its longest text."""
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        ids = [torch.tensor(row["input_ids"]) for row in rows]
+        content = [torch.tensor(row["content_mask"]) for row in rows]
+        attended = [torch.ones(len(row), dtype=torch.bool) for row in ids]
+        pad = nn.utils.rnn.pad_sequence
+        return {
+            "input_ids": pad(ids, batch_first=True, padding_value=self.pad_id),
+            "attention_mask": pad(attended, batch_first=True),
+            "content_mask": pad(content, batch_first=True),
+            "labels": torch.tensor([row["labels"] for row in rows]),
+        }
+
+
+class RegexTrainer(transformers.Trainer):
+    """``transformers.Trainer`` with a :class:`RegexObjective`; everything else works as it does there.
+
+    Each term of the objective is logged by its name, averaged over the steps since the last log. The checkpoints hold
+    the Hugging Face model and the tokenizer, so that ``from_pretrained`` and
+    :func:`regex_lib.models.load_classifier` open them. Evaluation reports accuracy, macro-F1 and calibration.
+
+    Args:
+        classifier: what to train.
+        recipe: what for.
+        args: the usual arguments.
+        train_dataset: rows of ``text`` and ``label``.
+        eval_dataset: the same, for evaluation.
+        max_length: cut longer texts; the model's maximum by default.
+        **kwargs: anything else that ``transformers.Trainer`` takes.
+
+    Raises:
+        FloatingPointError: during training, if a term is not finite; it names the term and the step.
+    """
+
+    def __init__(
+        self,
+        classifier: TextClassifier,
+        recipe: Recipe,
+        args: transformers.TrainingArguments,
+        *,
+        train_dataset: datasets.Dataset | None = None,
+        eval_dataset: datasets.Dataset | None = None,
+        max_length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args.remove_unused_columns = False
+        args.label_names = ["labels"]
+        self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
+        self._counts: dict[str, int] = defaultdict(int)
+        super().__init__(
+            model=RegexObjective(classifier, recipe),
+            args=args,
+            data_collator=_Collator(classifier.pad_id),
+            train_dataset=tokenize_dataset(classifier, train_dataset, max_length) if train_dataset else None,
+            eval_dataset=tokenize_dataset(classifier, eval_dataset, max_length) if eval_dataset else None,
+            processing_class=classifier.tokenizer,
+            compute_metrics=_metrics,
+            **kwargs,
+        )
+        self.classifier = classifier
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """The objective's loss at this point of the training."""
+        progress = self.state.global_step / max(1, self.state.max_steps)
+        outputs = model(**inputs, progress=progress)
+        if model.training:
+            self._record({name: term for name, term in outputs.items() if name != "logits"})
+        logits_only = {"loss": outputs["loss"], "logits": outputs["logits"]}
+        return (outputs["loss"], logits_only) if return_outputs else outputs["loss"]
+
+    def _record(self, terms: dict[str, Tensor]) -> None:
+        for name, term in terms.items():
+            value = term.detach().double().cpu()
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the term {name!r} is {value.item()} at step {self.state.global_step}")
+            if name != "loss":
+                self._sums[name] = self._sums[name] + value
+                self._counts[name] += 1
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log with each term of the objective by its name."""
+        if "loss" in logs:
+            logs |= {name: (total / self._counts[name]).item() for name, total in self._sums.items()}
+            self._sums.clear()
+            self._counts.clear()
+        super().log(logs, *args, **kwargs)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Save the Hugging Face model, not the objective around it."""
+        folder = Path(output_dir or self.args.output_dir)
+        self.classifier.save(folder)
+        torch.save(self.args, folder / "training_args.bin")
+
+
+def _metrics(prediction: transformers.EvalPrediction) -> dict[str, float]:
+    logits = torch.as_tensor(np.asarray(prediction.predictions))
+    return classification_report(logits.softmax(dim=-1), torch.as_tensor(np.asarray(prediction.label_ids)))

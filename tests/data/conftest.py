@@ -1,0 +1,13 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `loopback_hub`
+
+
+@pytest.fixture(autouse=True)
+def _no_own_copies(request, monkeypatch):
+    """What the catalogue's names stand for does not depend on who runs the tests, but in tests of real data."""
+    if "real_data" not in request.fixturenames:
+        monkeypatch.delenv("REGEX_DATA", raising=False)
