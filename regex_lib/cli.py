@@ -1,16 +1,19 @@
 """The command line: demo, train, explain, evaluate."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from safetensors import SafetensorError
 
 from regex_lib.errors import UserError
 
@@ -20,21 +23,40 @@ if TYPE_CHECKING:
 
     from regex_lib.models import TextClassifier
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Data = Annotated[str, typer.Option(help="A data set's name, a .parquet, .csv or .jsonl file, a folder, or a hub id.")]
-MaxLength = Annotated[int | None, typer.Option(help="Cut longer texts to this many tokens.")]
+MaxLength = Annotated[int | None, typer.Option(min=3, help="Cut longer texts to this many tokens.")]
+
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer has no public name for it
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line. What a user can mend is told in one line, with exit code 2."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a text may have characters that an old console has not
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - plain, so that no terminal width breaks the line
-        sys.exit(2)
+        _fail(str(error))
+    except FloatingPointError as error:
+        _fail(f"{error}; a smaller --learning-rate may help")
+    except SafetensorError as error:
+        _fail(f"the model's weights are damaged: {error}")
+    except _USAGE_ERROR as error:
+        _fail(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
+    if status == _INTERRUPTED:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+    sys.exit(status)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - plain: no terminal width breaks it
+    sys.exit(2)
 
 
 @app.command()
@@ -43,10 +65,10 @@ def train(
     output: Annotated[Path, typer.Option(help="The folder for the trained model and the record of the run.")],
     model: Annotated[str, typer.Option(help="minilm, bert, roberta, distilbert, a folder, or a hub id.")] = "minilm",
     recipe: Annotated[str, typer.Option(help="What to train for, such as vanilla, robust, egt or regex.")] = "regex",
-    layers: Annotated[int | None, typer.Option(help="Keep only the first so many layers.")] = None,
-    max_train: Annotated[int | None, typer.Option(help="Train on so many texts, drawn at random.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Keep only the first so many layers.")] = None,
+    max_train: Annotated[int | None, typer.Option(min=1, help="Train on so many texts, drawn at random.")] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the training texts.")] = 3,
-    batch_size: Annotated[int, typer.Option(help="Texts a step.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 2e-4,
     max_length: MaxLength = None,
     seed: Seed = 0,
@@ -76,7 +98,7 @@ def train(
             provenance={"data": data, "model": model, "layers": layers},
         )
     terms = {name: value for name, value in run.history[-1].items() if name not in ("epoch", "step")}
-    console = Console()
+    console = _console()
     console.print(f"last losses: {_numbers(terms)}")
     if run.validation:
         console.print(f"validation: {_numbers(run.validation)}")
@@ -89,7 +111,9 @@ def evaluate(
     data: Data,
     split: Annotated[str, typer.Option(help="Which split to evaluate on.")] = "test",
     attributions: Annotated[str | None, typer.Option(help="Names, separated by commas; five by default.")] = None,
-    max_examples: Annotated[int | None, typer.Option(help="Evaluate so many texts, drawn with the seed.")] = None,
+    max_examples: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate so many texts, drawn with the seed.")
+    ] = None,
     replacement: Annotated[str, typer.Option(help="What removed tokens become: pad or mask.")] = "pad",
     max_length: MaxLength = None,
     seed: Seed = 0,
@@ -118,7 +142,7 @@ def evaluate(
             seed=seed,
             progress=lambda done: bar.advance(task, done),
         )
-    Console().print(_faithfulness_table(report.table, f"{run} on {data}, {split}"))
+    _console().print(_faithfulness_table(report.table, f"{run} on {data}, {split}"))
     for note in report.notes:
         print(note)  # noqa: T201
     if output is not None:
@@ -139,9 +163,11 @@ def explain(
     find_method(attribution)
     if not text.strip():
         raise UserError("the text is empty")
+    if any("\ud800" <= character <= "\udfff" for character in text):  # how Python passes on what it cannot decode
+        raise UserError("the text is not valid UTF-8")
     classifier = _trained_classifier(run)
     (explanation,) = attribute(classifier, [text], attribution)
-    console = Console()
+    console = _console()
     console.print(terminal_heatmap(explanation, classifier.label_names))
     if explanation.truncated:
         console.print(f"The text is longer than the model's {classifier.max_length} tokens: its end was cut.")
@@ -158,7 +184,7 @@ def demo(
     import pandas as pd
 
     notebook = _run_quickstart(output)
-    console = Console()
+    console = _console()
     for recipe in ("vanilla", "regex"):
         table = pd.read_csv(output / "models" / f"{recipe}.csv")
         console.print(_faithfulness_table(table, f"{recipe}, reviews, test"))
@@ -234,11 +260,18 @@ def _trained_classifier(folder: Path) -> "TextClassifier":
     return load_classifier(folder)
 
 
+def _console() -> Console:
+    """Standard output. Where that is not a terminal, no line is cut or broken to a terminal's width."""
+    width = None if sys.stdout.isatty() else 1_000_000
+    return Console(width=width, markup=False, emoji=False)  # the brackets in a path are no markup
+
+
 @contextmanager
 def _progress(title: str) -> Iterator[Progress]:
-    """A progress bar on standard error, so that a table can be piped."""
+    """A progress bar on a terminal, in standard error. It goes when its work is done or fails."""
     columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield bar
 
 
@@ -256,9 +289,13 @@ def _progress_callback(bar: Progress) -> Any:
 
 
 def _faithfulness_table(rows: "pd.DataFrame", title: str) -> Table:
-    table = Table(title=title, caption="sufficiency, comprehensiveness: normalised, higher is better")
+    caption = "sufficiency, comprehensiveness: normalised, higher is better"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD)
     for column in rows.columns:
-        table.add_column(column, justify="left" if column == "attribution" else "right", no_wrap=True)
+        if column == "attribution":
+            table.add_column(column, no_wrap=True)
+        else:  # in a narrow terminal the headings are folded, the numbers never
+            table.add_column(column, justify="right", overflow="fold", min_width=5)
     for row in rows.itertuples(index=False):
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
     return table

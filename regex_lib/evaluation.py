@@ -170,7 +170,7 @@ def evaluate_faithfulness(
         >>> report.table[["attribution", "examples"]].values.tolist()
         [['random', 2], ['attention', 2]]
     """
-    _check(classifier, dataset, attributions, ratios, replacement)
+    _check(classifier, dataset, attributions, ratios, replacement, batch_size)
     rows = _draw(dataset, max_examples, seed)
     options = {"random": {"seed": seed}} | (options or {})
     was_training = classifier.training
@@ -220,6 +220,7 @@ def _check(
     attributions: Sequence[str],
     ratios: Sequence[float],
     replacement: str,
+    batch_size: int,
 ) -> None:
     for name in attributions:
         find_method(name)
@@ -229,9 +230,9 @@ def _check(
         raise UserError(f"ratios must lie above 0 and at most at 1, got {list(ratios)}")
     if replacement not in ("pad", "mask"):
         raise UserError(f"replacement must be 'pad' or 'mask', got {replacement!r}")
-    highest = max(dataset["label"], default=0)
-    if highest >= classifier.num_labels:
-        raise UserError(f"the data has label {highest}, but the model has {classifier.num_labels} classes")
+    if batch_size < 1:
+        raise UserError(f"batch_size must be 1 or more, got {batch_size}")
+    classifier.check_labels(dataset["label"])
 
 
 def _draw(dataset: datasets.Dataset, max_examples: int | None, seed: int) -> list[int]:
@@ -269,7 +270,8 @@ def _evaluate_chunk(
             rationale = top_k_mask(scores, batch.content_mask, token_budget(batch.content_mask, ratio))
             removals += [batch.content_mask & ~rationale, rationale]
     token = classifier.mask_id if replacement == "mask" else classifier.pad_id
-    explained = _run_plan(classifier, batch, torch.stack(removals, dim=1), token, target, batch_size)
+    unchanged = full.gather(1, target[:, None]).squeeze(1)
+    explained = _run_plan(classifier, batch, torch.stack(removals, dim=1), token, target, unchanged, batch_size)
     whole, empty = explained[:, 0, None, None], explained[:, 1, None, None]
     kept, removed = explained[:, 2:].unflatten(1, (len(attributions), len(ratios), 2)).unbind(dim=-1)
     has_content = batch.content_mask.any(dim=1).cpu()
@@ -330,23 +332,30 @@ def _run_plan(
     removals: Bool[Tensor, "examples removals tokens"],
     token: int,
     target: Int64[Tensor, " examples"],
+    unchanged: Float[Tensor, " examples"],
     batch_size: int,
 ) -> Float[Tensor, "examples removals"]:
-    """The target's probability for every removal, from one forward pass per distinct input."""
-    slots: dict[tuple[int, bytes], int] = {}
+    """The target's probability for every removal, from one forward pass per distinct input.
+
+    The texts themselves, where nothing is removed, have had theirs: it gave ``unchanged``.
+    """
+    nothing = bytes(removals.shape[2])
+    slots = {(example, nothing): example for example in range(len(removals))}
     index = torch.empty(removals.shape[:2], dtype=torch.long)
     distinct: list[tuple[int, int]] = []
     for example, masks in enumerate(removals.cpu().numpy()):
         for column, mask in enumerate(masks):
             slot = slots.setdefault((example, mask.tobytes()), len(slots))
-            if slot == len(distinct):
+            if slot == len(removals) + len(distinct):
                 distinct.append((example, column))
             index[example, column] = slot
+    if not distinct:  # no text has content
+        return unchanged.cpu()[index]
     examples, columns = torch.tensor(distinct, device=removals.device).unbind(dim=1)
     ids = replace(batch.input_ids[examples], removals[examples, columns], token)
     probabilities = _class_probabilities(classifier, ids, batch.attention_mask[examples], batch_size)
     explained = probabilities.gather(1, target[examples, None]).squeeze(1)
-    return explained.cpu()[index]
+    return torch.cat([unchanged, explained]).cpu()[index]
 
 
 def _report(

@@ -24,9 +24,8 @@ WORDS = "a fine film dull never not once great bad very the of and but plot acti
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread_per_worker() -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        torch.set_num_threads(1)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # in models this small, two threads only wait for each other
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,8 @@ def score_batch(
         target: the class to explain, per example.
         **options: the method's own.
     """
-    scores = find_method(method)(classifier, batch, target, **options)
+    with torch.enable_grad():  # a method that needs gradients gets them, wherever it is called from
+        scores = find_method(method)(classifier, batch, target, **options)
     return scores.detach().masked_fill(~batch.content_mask, 0.0)
 
 

@@ -83,6 +83,9 @@ def virtual_adversarial_perturbation(
     Returns:
         The perturbation, without a graph, of norm ``epsilon`` (times the embeddings' norm).
 
+    Raises:
+        ValueError: if ``epsilon``, ``xi`` or ``power_iterations`` is negative, or an option is unknown.
+
     References:
         Miyato et al. 2018, algorithm 1; Miyato, Dai and Goodfellow 2017, section 3.
 
@@ -94,6 +97,10 @@ def virtual_adversarial_perturbation(
         >>> r.abs().round(decimals=3)
         tensor([[[0.5000, 0.0000]]])
     """
+    if min(epsilon, xi, power_iterations) < 0:
+        raise ValueError(
+            f"epsilon, xi and power_iterations must be 0 or more, got {epsilon}, {xi} and {power_iterations}"
+        )
     unit = _unit_of(norm)
     embeddings, logits = embeddings.detach(), logits.detach()
     mask = attention_mask[..., None]
@@ -102,8 +109,9 @@ def virtual_adversarial_perturbation(
     direction = unit(noise * mask)
     for _ in range(power_iterations):
         probe = (xi * scale * direction).requires_grad_()
-        distance = output_divergence(logits, forward(embeddings + probe, attention_mask), divergence=divergence)
-        (gradient,) = torch.autograd.grad(distance.sum(), probe)
+        with torch.enable_grad():
+            distance = output_divergence(logits, forward(embeddings + probe, attention_mask), divergence=divergence)
+            (gradient,) = torch.autograd.grad(distance.sum(), probe)
         refined = unit(gradient * mask)
         # Where the prediction does not react at all (a saturated model), the direction stays as it was.
         direction = torch.where(_norm_of(refined, norm) > 0, refined, direction)
@@ -145,6 +153,9 @@ def virtual_adversarial_loss(
 
     Returns:
         A scalar in nats, 0 or more.
+
+    Raises:
+        ValueError: if ``epsilon``, ``xi`` or ``power_iterations`` is negative, or an option is unknown.
 
     References:
         Miyato et al. 2018, equations 5 and 8.

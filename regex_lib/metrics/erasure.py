@@ -27,12 +27,12 @@ RATIOS = (0.02, 0.1, 0.2, 0.5)
 DEGENERATE_BELOW = 0.01
 """Where removing everything lowers the prediction by less than this, both normalised scores say nothing."""
 
-_SMALLEST = 1e-4
+_STABILISER = 1e-4  # what the published code lowers suff_0 by, so that nothing is divided by 0
 
 
 def normalised_sufficiency(
-    full: Float[Tensor, "*any"], kept: Float[Tensor, "*any"], empty: Float[Tensor, "*any"]
-) -> Float[Tensor, "*any"]:
+    full: Float[Tensor, "*#any"], kept: Float[Tensor, "*#any"], empty: Float[Tensor, "*#any"]
+) -> Float[Tensor, "*#any"]:
     r"""Normalised sufficiency: how much of the prediction the rationale alone preserves. In [0, 1], higher is better.
 
     .. math:: \frac{\mathrm{suff}(r) - \mathrm{suff}_0}{1 - \mathrm{suff}_0} \text{, clipped to } [0, 1]
@@ -43,9 +43,9 @@ def normalised_sufficiency(
         empty: :math:`p(\emptyset)`, all content removed.
 
     Returns:
-        1 where the rationale does as well as the text; 0 where it does no better than an empty text. Where
-        :math:`1 - \mathrm{suff}_0` is below 1e-4 it is taken as 1e-4, so that the score is defined;
-        see :func:`is_degenerate`.
+        1 where the rationale does as well as the text; 0 where it does no better than an empty text. As in the
+        published code :math:`\mathrm{suff}_0` is lowered by 1e-4, so that the score is defined where an empty text
+        does as well as the full one; see :func:`is_degenerate`.
 
     References:
         Carton et al. 2020, section 3; Chrysostomou and Aletras 2022, equation 2.
@@ -53,16 +53,15 @@ def normalised_sufficiency(
     Example:
         >>> from torch import tensor as p
         >>> normalised_sufficiency(p([0.9]), p([0.7]), p([0.5]))
-        tensor([0.5000])
+        tensor([0.5001])
     """
-    drop = (full - empty).clamp(min=0.0)
-    gained = drop - (full - kept).clamp(min=0.0)
-    return (gained / drop.clamp(min=_SMALLEST)).clamp(0.0, 1.0)
+    span = (full - empty).clamp(min=0.0) + _STABILISER
+    return (1.0 - (full - kept).clamp(min=0.0) / span).clamp(0.0, 1.0)
 
 
 def normalised_comprehensiveness(
-    full: Float[Tensor, "*any"], removed: Float[Tensor, "*any"], empty: Float[Tensor, "*any"]
-) -> Float[Tensor, "*any"]:
+    full: Float[Tensor, "*#any"], removed: Float[Tensor, "*#any"], empty: Float[Tensor, "*#any"]
+) -> Float[Tensor, "*#any"]:
     r"""Normalised comprehensiveness: how much of the prediction goes with the rationale. In [0, 1], higher is better.
 
     .. math:: \frac{\max(0,\, p(x) - p(x \setminus r))}{1 - \mathrm{suff}_0} \text{, clipped to } [0, 1]
@@ -73,8 +72,8 @@ def normalised_comprehensiveness(
         empty: :math:`p(\emptyset)`, all content removed.
 
     Returns:
-        1 where removing the rationale does as much as removing everything; 0 where it does nothing. A denominator
-        below 1e-4 is taken as 1e-4; see :func:`is_degenerate`.
+        1 where removing the rationale does as much as removing everything; 0 where it does nothing.
+        :math:`\mathrm{suff}_0` is lowered by 1e-4 here too; see :func:`is_degenerate`.
 
     References:
         Carton et al. 2020, section 3; Chrysostomou and Aletras 2022, equation 4.
@@ -82,13 +81,13 @@ def normalised_comprehensiveness(
     Example:
         >>> from torch import tensor as p
         >>> normalised_comprehensiveness(p([0.9]), p([0.7]), p([0.5]))
-        tensor([0.5000])
+        tensor([0.4999])
     """
-    drop = (full - empty).clamp(min=0.0)
-    return ((full - removed).clamp(min=0.0) / drop.clamp(min=_SMALLEST)).clamp(0.0, 1.0)
+    span = (full - empty).clamp(min=0.0) + _STABILISER
+    return ((full - removed).clamp(min=0.0) / span).clamp(0.0, 1.0)
 
 
-def is_degenerate(full: Float[Tensor, "*any"], empty: Float[Tensor, "*any"]) -> Bool[Tensor, "*any"]:
+def is_degenerate(full: Float[Tensor, "*#any"], empty: Float[Tensor, "*#any"]) -> Bool[Tensor, "*#any"]:
     """Whether the normaliser says nothing: the empty text gets (almost) the same prediction as the full one.
 
     The share of such examples belongs beside every normalised score.

@@ -94,6 +94,7 @@ class TextClassifier(nn.Module):
         model.set_attn_implementation(ATTENTION)
         # In a tuple, because a module assigned to a module would be registered, and its weights saved, twice.
         self._pooling_layer = (self._find_pooling_layer(),)
+        self.training = model.training  # a new module says that it trains, whatever its parts do
 
     def _find_pooling_layer(self) -> nn.Module:
         """The last layer's attention module: the last one that a forward pass goes through."""
@@ -134,6 +135,16 @@ class TextClassifier(nn.Module):
             raise UserError(f"the model has {self.num_labels} classes, but there are {len(names)} names")
         self.model.config.id2label = dict(enumerate(names))
         self.model.config.label2id = {name: label for label, name in enumerate(names)}
+
+    def check_labels(self, labels: Sequence[int]) -> None:
+        """Refuse labels that are not among the classes.
+
+        Raises:
+            UserError: if there is one; it names the label.
+        """
+        for label in (min(labels, default=0), max(labels, default=0)):
+            if not 0 <= label < self.num_labels:
+                raise UserError(f"the data has label {label}, but the model has {self.num_labels} classes")
 
     @property
     def max_length(self) -> int:

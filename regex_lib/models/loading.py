@@ -9,6 +9,7 @@ from typing import Any
 import huggingface_hub
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from regex_lib.errors import UserError, unknown_name
 from regex_lib.models.classifier import TextClassifier
@@ -95,10 +96,12 @@ def load_classifier(
                 use_safetensors=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"cannot load model {str(name_or_path)!r}: {_first_line(error)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes up where there is none
+        raise UserError(f"{str(name_or_path)!r} has no tokenizer: save it beside the model")
     _check_weights(str(name_or_path), model, loading["missing_keys"])
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,7 @@
 """Figures of faithfulness reports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -19,23 +20,29 @@ def faithfulness_bars(reports: Mapping[str, FaithfulnessReport]) -> Figure:
     """Sufficiency and comprehensiveness of each attribution, models side by side, with 95 % intervals over examples.
 
     Args:
-        reports: a report per model; a model that goes by a recipe's name gets that recipe's colour.
+        reports: a report per model; a model that goes by a recipe's name gets that recipe's colour, the others get
+            what is left.
 
     Returns:
         The figure, not yet shown.
     """
     rows = pd.concat([report.examples.assign(model=name) for name, report in reports.items()], ignore_index=True)
-    palette = {name: RECIPE_COLOURS.get(name, f"C{i}") for i, name in enumerate(reports)}
+    rows["attribution"] = rows["attribution"].str.replace("_", " ")
     with figure_style():
         figure, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
         for axis, metric in zip(axes, _METRICS, strict=True):
             sns.barplot(
-                rows, y="attribution", x=metric, hue="model", palette=palette, errorbar=("ci", 95), seed=0, ax=axis,
-                legend=metric == _METRICS[0],
+                rows, y="attribution", x=metric, hue="model", palette=_palette(reports), saturation=1,
+                errorbar=("ci", 95), seed=0, ax=axis, legend=metric == _METRICS[0],
             )  # fmt: skip
             axis.set(xlim=(0, 1), xlabel=f"normalised {metric}", ylabel="")
-            axis.set_yticks(axis.get_yticks(), [t.get_text().replace("_", " ") for t in axis.get_yticklabels()])
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(reports))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(3, len(reports)))
         axes[0].get_legend().remove()
     plt.close(figure)  # or a notebook would show it twice
     return figure
+
+
+def _palette(models: Iterable[str]) -> dict[str, str]:
+    models = list(models)
+    left = cycle([colour for name, colour in RECIPE_COLOURS.items() if name not in models] or ["#000000"])
+    return {name: RECIPE_COLOURS.get(name) or next(left) for name in models}

@@ -91,7 +91,7 @@ def _figure(explanation: Explanation, label_names: Sequence[str] | None) -> str:
     return (
         f'<figure style="margin:0 0 .8em" role="group" aria-label="{alternative}">'
         f'<figcaption style="font-size:.85em;color:#333">{html.escape(_caption(explanation, label_names))}</figcaption>'
-        f'<p style="margin:0;white-space:pre-wrap;overflow-wrap:anywhere">{spans}{note}</p></figure>'
+        f'<p dir="auto" style="margin:0;white-space:pre-wrap;overflow-wrap:anywhere">{spans}{note}</p></figure>'
     )
 
 

@@ -1,8 +1,11 @@
 """A whole training run in a folder: train, measure, save, and record how it was done."""
 
 import json
+import math
 import platform
+import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -47,13 +50,13 @@ class TrainingRun:
 
 def train(
     classifier: TextClassifier,
-    data: datasets.DatasetDict,
+    data: Mapping[str, datasets.Dataset],
     recipe: Recipe | str = "regex",
     output_dir: str | Path | None = None,
     *,
-    epochs: float = 3,
+    epochs: float = 3.0,
     batch_size: int = 32,
-    learning_rate: float = 1e-4,
+    learning_rate: float = 2e-4,
     max_train: int | None = None,
     max_length: int | None = None,
     seed: int = 0,
@@ -67,7 +70,7 @@ def train(
 
     Args:
         classifier: what to train.
-        data: splits ``train`` and, to be measured on, ``validation``.
+        data: splits ``train`` and, to be measured on, ``validation``; from :func:`regex_lib.data.load_data`, say.
         recipe: a recipe, or the name of one.
         output_dir: where to save; nothing is written by default.
         epochs: passes over the training texts.
@@ -83,40 +86,47 @@ def train(
         The record of the run.
 
     Raises:
-        UserError: if there is nothing to train on, or the output folder cannot be written.
-        FloatingPointError: if a term of the loss is not finite.
+        UserError: if there is nothing to train on, a number or a label is out of its range, or the output folder
+            cannot be written.
+        FloatingPointError: if a term of the loss, or a weight in the end, is not finite.
     """
     name, recipe = (recipe, find_recipe(recipe)) if isinstance(recipe, str) else ("custom", recipe)
-    folder = None if output_dir is None else _writable(Path(output_dir))
+    _check_settings(epochs, batch_size, learning_rate, seed)
     train_split = _first(data["train"], max_train)
-    args = transformers.TrainingArguments(
-        output_dir=str(folder or "unused"),
-        num_train_epochs=epochs,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=2 * batch_size,
-        learning_rate=learning_rate,
-        warmup_steps=0.1,
-        train_sampling_strategy="group_by_length",
-        save_strategy="no",
-        logging_steps=max(1, len(train_split) // batch_size // 4),
-        report_to="none",
-        dataloader_pin_memory=torch.cuda.is_available(),
-        disable_tqdm=True,
-        seed=seed,
-    )
-    trainer = RegexTrainer(
-        classifier,
-        recipe,
-        args,
-        train_dataset=train_split,
-        eval_dataset=data.get("validation"),
-        max_length=max_length,
-        callbacks=callbacks,
-    )
+    if not len(train_split):
+        raise UserError("there is no text to train on")
+    folder = None if output_dir is None else _writable(Path(output_dir))
+    with tempfile.TemporaryDirectory() as scratch:  # transformers makes its folder even where it saves nothing
+        args = transformers.TrainingArguments(
+            output_dir=str(folder or scratch),
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch_size,
+            per_device_eval_batch_size=2 * batch_size,
+            learning_rate=learning_rate,
+            warmup_steps=0.1,
+            train_sampling_strategy="group_by_length",
+            save_strategy="no",
+            logging_steps=max(1, int(len(train_split) * min(1, epochs)) // batch_size // 4),
+            report_to="none",
+            dataloader_pin_memory=torch.cuda.is_available(),
+            disable_tqdm=True,
+            seed=seed,
+        )
+        trainer = RegexTrainer(
+            classifier,
+            recipe,
+            args,
+            train_dataset=train_split,
+            eval_dataset=data.get("validation"),
+            max_length=max_length,
+            callbacks=callbacks,
+        )
     trainer.remove_callback(transformers.PrinterCallback)
     started = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - started
+    if not all(parameter.isfinite().all() for parameter in classifier.parameters()):
+        raise FloatingPointError("the weights are not finite after the last step")
     run = TrainingRun(
         recipe=asdict(recipe),
         recipe_name=name,
@@ -146,14 +156,42 @@ def read_run(folder: str | Path) -> TrainingRun | None:
     """The record of the run that filled a folder, or nothing if another tool trained the model in it.
 
     Raises:
-        UserError: if the folder is missing or holds no model.
+        UserError: if the folder is missing or holds no classifier, or its record cannot be read.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         reason = "it has no config.json" if folder.is_dir() else "there is no such folder"
         raise UserError(f"{str(folder)!r} is not a run: {reason}")
+    architectures = _read_json(folder / "config.json").get("architectures") or []
+    if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
+        raise UserError(f"{str(folder)!r} is not a run: its model has no classification head")
     record = folder / _RECORD
-    return TrainingRun(**json.loads(record.read_text())) if record.is_file() else None
+    if not record.is_file():
+        return None
+    try:
+        return TrainingRun(**_read_json(record))
+    except TypeError as error:
+        raise UserError(f"{str(record)!r} is not the record of a run: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {str(path)!r}: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"cannot read {str(path)!r}: it is not a JSON object")
+    return content
+
+
+def _check_settings(epochs: float, batch_size: int, learning_rate: float, seed: int) -> None:
+    for name, value in (("epochs", epochs), ("learning_rate", learning_rate)):
+        if not 0 < value < math.inf:
+            raise UserError(f"{name} must be a number above 0, got {value}")
+    if batch_size < 1:
+        raise UserError(f"batch_size must be 1 or more, got {batch_size}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed must be between 0 and {2**32 - 1}, got {seed}")
 
 
 def _writable(folder: Path) -> Path:

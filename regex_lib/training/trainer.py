@@ -22,7 +22,12 @@ __all__ = ["RegexTrainer", "tokenize_dataset"]
 def tokenize_dataset(
     classifier: TextClassifier, dataset: datasets.Dataset, max_length: int | None = None
 ) -> datasets.Dataset:
-    """Texts and labels as the trainer takes them: ``input_ids``, ``content_mask`` and ``labels``, without padding."""
+    """Texts and labels as the trainer takes them: ``input_ids``, ``content_mask`` and ``labels``, without padding.
+
+    Raises:
+        UserError: if a label is not one of the model's classes.
+    """
+    classifier.check_labels(dataset["label"])
     columns: dict[str, list[Any]] = {"input_ids": [], "content_mask": [], "labels": list(dataset["label"])}
     for rows in dataset.select_columns(["text"]).iter(batch_size=1000):
         batch = classifier.tokenize(rows["text"], max_length)
@@ -105,7 +110,7 @@ class RegexTrainer(transformers.Trainer):
         progress = self.state.global_step / max(1, self.state.max_steps)
         outputs = model(**inputs, progress=progress)
         if model.training:
-            self._record({name: term for name, term in outputs.items() if name != "logits"})
+            self._record({name: term for name, term in outputs.items() if name not in ("loss", "logits")})
         logits_only = {"loss": outputs["loss"], "logits": outputs["logits"]}
         return (outputs["loss"], logits_only) if return_outputs else outputs["loss"]
 
@@ -114,9 +119,8 @@ class RegexTrainer(transformers.Trainer):
             value = term.detach().double().cpu()
             if not torch.isfinite(value):
                 raise FloatingPointError(f"the term {name!r} is {value.item()} at step {self.state.global_step}")
-            if name != "loss":
-                self._sums[name] = self._sums[name] + value
-                self._counts[name] += 1
+            self._sums[name] = self._sums[name] + value
+            self._counts[name] += 1
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log with each term of the objective by its name."""

@@ -76,8 +76,10 @@ def test_the_gradient_of_a_logit_with_respect_to_the_row_is_autograds(tiny, eage
     (gradient,) = torch.autograd.grad(output.logits[:, 1].sum(), output.head_attention)
     plain = plain_output(eager_copy(tiny), batch, output_attentions=True)
     (expected,) = torch.autograd.grad(plain.logits[:, 1].sum(), plain.attentions[-1])
+    # On padding, whose weight is 0 whatever happens, the families differ: RoBERTa gives it other positions.
+    attended = batch.attention_mask[:, None].expand_as(gradient)
     assert expected.abs().max() > 1e-3
-    assert_close(gradient, expected[:, :, 0], rtol=1e-4, atol=1e-6)
+    assert_close(gradient[attended], expected[:, :, 0][attended], rtol=1e-4, atol=1e-6)
 
 
 def parameter_gradients_of_a_gradient_penalty(forward, embed, model):
@@ -96,9 +98,9 @@ def test_double_backward_gives_the_plain_models_first_and_second_derivatives(tin
     plain = eager_copy(tiny)
     batch = tiny.tokenize(TEXTS)
     first, second = parameter_gradients_of_a_gradient_penalty(
-        lambda embeddings: tiny(
-            embeddings, batch.attention_mask, return_attention=return_attention, double_backward=True
-        ).logits,
+        lambda embeddings: (
+            tiny(embeddings, batch.attention_mask, return_attention=return_attention, double_backward=True).logits
+        ),
         lambda: tiny.embed(batch.input_ids),
         tiny.model,
     )
@@ -119,7 +121,7 @@ def test_the_fused_kernel_has_no_second_derivative(tiny):
     embeddings = tiny.embed(batch.input_ids)
     logits = tiny(embeddings, batch.attention_mask).logits
     (gradient,) = torch.autograd.grad(logits.sum(), embeddings, create_graph=True)
-    with pytest.raises(RuntimeError, match="scaled_dot_product.*not implemented"):
+    with pytest.raises(RuntimeError, match=r"scaled_dot_product.*not implemented"):
         gradient.square().sum().backward()
 
 
@@ -150,7 +152,7 @@ def test_a_users_own_model_is_used_in_place_and_computes_what_it_did(tiny, eager
 def test_wrapping_a_model_leaves_it_in_its_mode(tiny, mode):
     tiny.model.train(mode)
     wrapped = TextClassifier(tiny.model, tiny.tokenizer)
-    assert all(module.training is mode for module in wrapped.model.modules())
+    assert all(module.training is mode for module in wrapped.modules())
 
 
 def test_two_classifiers_of_one_process_do_not_hear_each_other(make_tiny):
@@ -166,7 +168,9 @@ def test_a_deep_copy_is_a_classifier_of_its_own(tiny):
     with torch.no_grad():
         twin.model.get_input_embeddings().weight.zero_()
     assert twin.model is not tiny.model
-    assert_close(run(copy.deepcopy(tiny), return_attention=True)[1].attention, run(tiny, return_attention=True)[1].attention)
+    assert_close(
+        run(copy.deepcopy(tiny), return_attention=True)[1].attention, run(tiny, return_attention=True)[1].attention
+    )
 
 
 def test_a_slow_tokenizer_is_refused(tiny):

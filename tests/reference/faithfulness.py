@@ -1,6 +1,6 @@
 """Normalised erasure scores, from Carton et al. 2020 and Chrysostomou and Aletras 2022, one number at a time."""
 
-SMALLEST_NORMALISER = 1e-4
+STABILISER = 1e-4  # the published code lowers the sufficiency of an empty text by this; here once, not at every call
 
 
 def sufficiency(full: float, kept: float) -> float:
@@ -8,13 +8,13 @@ def sufficiency(full: float, kept: float) -> float:
 
 
 def normalised_sufficiency(full: float, kept: float, empty: float) -> float:
-    of_nothing = sufficiency(full, empty)
-    return _clipped((sufficiency(full, kept) - of_nothing) / max(1 - of_nothing, SMALLEST_NORMALISER))
+    of_nothing = sufficiency(full, empty) - STABILISER
+    return _clipped((sufficiency(full, kept) - of_nothing) / (1 - of_nothing))
 
 
 def normalised_comprehensiveness(full: float, removed: float, empty: float) -> float:
-    of_nothing = sufficiency(full, empty)
-    return _clipped(max(0.0, full - removed) / max(1 - of_nothing, SMALLEST_NORMALISER))
+    of_nothing = sufficiency(full, empty) - STABILISER
+    return _clipped(max(0.0, full - removed) / (1 - of_nothing))
 
 
 def area_over_perturbation_curve(scores: list[float], convention: str) -> float:

@@ -1,0 +1,196 @@
+import json
+
+import datasets
+import pandas as pd
+import pytest
+import torch
+import transformers
+
+from regex_lib.errors import UserError
+from regex_lib.evaluation import evaluate_faithfulness
+from regex_lib.models import load_classifier
+from regex_lib.training import RECIPES, Recipe, read_run, train
+
+TEXTS = ["a fine film", "dull and very bad acting", "great plot", "never", "not great not bad", "a dull film"] * 3
+
+
+@pytest.fixture
+def data():
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [1, 0, 1, 0, 1, 0] * 3})
+    return datasets.DatasetDict({"train": rows, "validation": rows.select(range(6))})
+
+
+def quickly(classifier, data, recipe="regex", output_dir=None, **options):
+    return train(classifier, data, recipe, output_dir, **{"epochs": 1.0, "batch_size": 4, **options})
+
+
+def state(classifier):
+    return {name: value.clone() for name, value in classifier.model.state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_every_recipe_trains(make_tiny, data, recipe):
+    classifier = make_tiny()
+    before = state(classifier)
+    run = quickly(classifier, data, recipe)
+    assert run.recipe_name == recipe
+    assert not same(state(classifier), before)
+    assert all(parameter.isfinite().all() for parameter in classifier.parameters())
+
+
+def test_the_same_seed_gives_the_same_weights_and_the_same_table(make_tiny, data):
+    states, tables = [], []
+    for noise in (1, 2):
+        classifier = make_tiny()
+        torch.manual_seed(noise)  # what the process has drawn before must not matter
+        quickly(classifier, data, seed=7)
+        states.append(state(classifier))
+        tables.append(evaluate_faithfulness(classifier, data["validation"]).table)
+    assert same(*states)
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_another_seed_gives_other_weights(make_tiny, data):
+    states = []
+    for seed in (1, 2):
+        classifier = make_tiny()
+        quickly(classifier, data, seed=seed)
+        states.append(state(classifier))
+    assert not same(*states)
+
+
+def test_the_classifier_is_left_in_evaluation_mode(make_tiny, data):
+    classifier = make_tiny()
+    quickly(classifier, data)
+    assert not any(module.training for module in classifier.modules())
+
+
+def test_a_run_opens_everywhere(make_tiny, data, tmp_path):
+    classifier = make_tiny()
+    run = quickly(classifier, data, output_dir=tmp_path / "deep" / "run")
+    folder = tmp_path / "deep" / "run"
+    plain = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    assert same(state(classifier), plain.state_dict())
+    assert same(state(classifier), state(load_classifier(folder)))
+    assert read_run(folder) == run
+
+
+def test_a_run_is_its_model_and_its_record_and_nothing_else(make_tiny, data, tmp_path):
+    quickly(make_tiny(), data, output_dir=tmp_path / "run")
+    files = {path.name for path in (tmp_path / "run").rglob("*")}
+    assert files == {"config.json", "model.safetensors", "regex_run.json", "tokenizer.json", "tokenizer_config.json"}
+
+
+def test_nothing_is_written_by_default(make_tiny, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quickly(make_tiny(), data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_printed(make_tiny, data, tmp_path, capfd):
+    quickly(make_tiny(), data, output_dir=tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_record_tells_how_the_run_was_done(make_tiny, data, tmp_path):
+    quickly(make_tiny(), data, output_dir=tmp_path, max_train=9, seed=3, provenance={"data": "tiny", "model": "bert"})
+    record = json.loads((tmp_path / "regex_run.json").read_text())
+    assert record["recipe_name"] == "regex"
+    assert Recipe(**record["recipe"]) == RECIPES["regex"]
+    expected = {"epochs": 1, "batch_size": 4, "train_texts": 9, "seed": 3, "data": "tiny", "model": "bert"}
+    assert record["settings"].items() >= expected.items()
+    assert {"cross_entropy", "igr", "vat"} <= record["history"][0].keys()
+    assert record["validation"].keys() == {"accuracy", "macro_f1", "ece", "loss"}
+    assert {"torch", "transformers", "python"} <= record["packages"].keys()
+    assert record["device"].startswith("cpu")
+
+
+def test_a_recipe_of_ones_own_is_recorded_whole(make_tiny, data):
+    recipe = Recipe(vat_weight=0.2, vat_norm="token_l2", vat_divergence="symmetric_kl")
+    run = quickly(make_tiny(), data, recipe)
+    assert run.recipe_name == "custom"
+    assert Recipe(**run.recipe) == recipe
+
+
+def test_without_a_validation_split_nothing_is_measured(make_tiny, data):
+    del data["validation"]
+    assert quickly(make_tiny(), data).validation == {}
+
+
+def test_max_train_takes_the_same_texts_whatever_the_seed(make_tiny, data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "regex_lib.training.trainer.tokenize_dataset",
+        lambda classifier, rows, max_length: seen.append(rows["text"][:]) or original(classifier, rows, max_length),
+    )
+    from regex_lib.training import tokenize_dataset as original
+
+    del data["validation"]
+    for seed in (1, 2):
+        quickly(make_tiny(), data, max_train=5, seed=seed)
+    assert len(seen[0]) == 5
+    assert seen[0] == seen[1] != TEXTS[:5]
+
+
+def test_callbacks_are_called(make_tiny, data):
+    class Counter(transformers.TrainerCallback):
+        steps = 0
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.steps += 1
+
+    counter = Counter()
+    quickly(make_tiny(), data, callbacks=[counter])
+    assert counter.steps == 5  # 18 texts, four at a time
+
+
+# Errors
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_max_train_is_one_or_more(make_tiny, data, count):
+    with pytest.raises(UserError, match=f"max_train must be 1 or more, got {count}"):
+        quickly(make_tiny(), data, max_train=count)
+
+
+def test_an_unknown_recipe_is_refused(make_tiny, data):
+    with pytest.raises(UserError, match="unknown recipe 'regx': did you mean 'regex'"):
+        quickly(make_tiny(), data, "regx")
+
+
+def test_a_split_without_texts_is_refused(make_tiny, data):
+    data["train"] = data["train"].select([])
+    with pytest.raises(UserError, match="no text"):
+        quickly(make_tiny(), data)
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_a_label_that_the_model_does_not_have_is_refused(make_tiny, data, label):
+    rows = data["train"].to_list()
+    data["train"] = datasets.Dataset.from_list([{**rows[0], "label": label}, *rows[1:]])
+    with pytest.raises(UserError, match=f"label {label}, but the model has 2 classes"):
+        quickly(make_tiny(), data)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(make_tiny, data, tmp_path):
+    (tmp_path / "file").write_text("")
+    classifier = make_tiny()
+    before = state(classifier)
+    with pytest.raises(UserError, match=r"cannot write to '.*file/run': Not a directory"):
+        quickly(classifier, data, output_dir=tmp_path / "file" / "run")
+    assert same(state(classifier), before)
+
+
+@pytest.mark.parametrize(("folder", "reason"), [("nowhere", "there is no such folder"), (".", "it has no config.json")])
+def test_what_is_no_run_cannot_be_read(tmp_path, folder, reason):
+    with pytest.raises(UserError, match=f"is not a run: {reason}"):
+        read_run(tmp_path / folder)
+
+
+def test_a_model_of_another_tool_has_no_record(make_tiny, tmp_path):
+    make_tiny().save(tmp_path)
+    assert read_run(tmp_path) is None
