@@ -44,9 +44,9 @@
 # %% tags=["parameters"]
 data: str = "reviews"  # a data set's name, or a file or folder of your own
 model: str = "minilm"  # minilm, bert, roberta, distilbert, or a hub id
-layers: int | None = None  # keep only the first so many layers; None keeps all
+layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all
 epochs: float = 8
-max_examples: int | None = None  # explain so many test texts; None takes all
+max_examples: "Optional[int]" = None  # explain so many test texts; None takes all
 seed: int = 0
 output_dir: str = "runs/quickstart"
 

@@ -28,7 +28,7 @@
 # Every number on this page is the output of a cell.
 
 # %% tags=["parameters"]
-layers: int | None = None  # layers of the encoder; None keeps all
+layers: "Optional[int]" = None  # layers of the encoder; None keeps all
 epochs: float = 8
 seed: int = 0
 
@@ -103,7 +103,13 @@ pd.Series(
 with figure_style():
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     sns.histplot(
-        rows.assign(words=rows.tokens.str.len()), x="words", hue="domain", multiple="stack", binwidth=5, palette="colorblind", ax=axis
+        rows.assign(words=rows.tokens.str.len()),
+        x="words",
+        hue="domain",
+        multiple="stack",
+        binwidth=5,
+        palette="colorblind",
+        ax=axis,
     )
     axis.set(xlabel="words", ylabel="reviews")
 plt.show()

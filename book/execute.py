@@ -1,4 +1,4 @@
-"""Execute the chapters: from each percent source (NN_name.py) to its executed twin (NN_name.ipynb).
+"""Execute the chapters: from each percent source (name.py) to its executed twin (name.ipynb).
 
     python book/execute.py [CHAPTER ...]
 
@@ -25,7 +25,8 @@ def execute(source: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         clean, executed = Path(folder, "clean.ipynb"), Path(folder, "executed.ipynb")
         nbformat.write(to_notebook(source), clean)
-        parameters = {} if torch.cuda.is_available() else DEMO_PARAMETERS
+        known = papermill.inspect_notebook(clean)
+        parameters = {} if torch.cuda.is_available() else {k: v for k, v in DEMO_PARAMETERS.items() if k in known}
         papermill.execute_notebook(clean, executed, parameters, kernel_name="python3", cwd=folder)
         notebook = nbformat.read(executed, as_version=4)
     strip(notebook)
@@ -53,5 +54,5 @@ def strip(notebook: nbformat.NotebookNode) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or [path.stem for path in sorted(BOOK.glob("[0-9][0-9]_*.py"))]:
+    for name in sys.argv[1:] or [path.stem for path in sorted(BOOK.glob("*.py")) if path != Path(__file__)]:
         execute(BOOK / f"{name}.py")

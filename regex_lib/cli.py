@@ -13,7 +13,6 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from safetensors import SafetensorError
 
 from regex_lib.errors import UserError
 
@@ -45,8 +44,6 @@ def main() -> None:
         _fail(str(error))
     except FloatingPointError as error:
         _fail(f"{error}; a smaller --learning-rate may help")
-    except SafetensorError as error:
-        _fail(f"the model's weights are damaged: {error}")
     except _USAGE_ERROR as error:
         _fail(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
     if status == _INTERRUPTED:
@@ -97,6 +94,12 @@ def train(
             callbacks=[_progress_callback(bar)],
             provenance={"data": data, "model": model, "layers": layers},
         )
+    for number, fact in (
+        (run.settings["texts_cut"], "cut to what the model takes"),
+        (run.settings["texts_without_content"], "without content tokens"),
+    ):
+        if number:
+            print(f"training texts {fact}: {number}")  # noqa: T201
     terms = {name: value for name, value in run.history[-1].items() if name not in ("epoch", "step")}
     console = _console()
     console.print(f"last losses: {_numbers(terms)}")

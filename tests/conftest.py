@@ -1,7 +1,7 @@
 """What every test shares: checked shapes, one thread per worker, tiny models and the real data."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach a network unless it starts the server itself
@@ -20,23 +20,21 @@ import transformers
 
 from regex_lib.models import TextClassifier, load_classifier
 
-WORDS = "a fine film dull never not once great bad very the of and but plot acting".split()
+WORDS = (
+    *("a", "fine", "film", "dull", "never", "not", "once", "great", "bad"),
+    *("very", "the", "of", "and", "but", "plot", "acting"),
+)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
+def _one_thread_and_no_bars() -> None:
+    datasets.disable_progress_bars()
     torch.set_num_threads(1)  # in models this small, two threads only wait for each other
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _quiet_bars() -> Iterator[None]:
-    datasets.disable_progress_bars()
-    yield
 
 
 def word_tokenizer(kind: str) -> transformers.PreTrainedTokenizerFast:

@@ -8,10 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from regex_lib import evaluation
 from regex_lib.attributions import METHODS, score_batch
 from regex_lib.errors import UserError
-from regex_lib.evaluation import ATTRIBUTIONS, COLUMNS, evaluate_faithfulness
+from regex_lib.evaluation import ATTRIBUTIONS, COLUMNS, evaluate_faithfulness, faithfulness
 
 TEXTS = [
     "a fine film",
@@ -165,7 +164,7 @@ def test_the_batch_size_changes_nothing(exact, batch_size):
 
 def test_the_chunk_size_changes_nothing(exact, monkeypatch):
     expected = evaluate_faithfulness(exact, rows_of(), ratios=RATIOS)
-    monkeypatch.setattr(evaluation, "_CHUNK", 2)
+    monkeypatch.setattr(faithfulness, "_CHUNK", 2)
     found = evaluate_faithfulness(exact, rows_of(), ratios=RATIOS)
     assert_same_results(found.examples, expected.examples)
     assert_same_results(found.table, expected.table)
@@ -362,7 +361,7 @@ def test_dropout_plays_no_part(tiny):
 
 
 def test_progress_adds_up_to_the_number_of_examples(tiny, monkeypatch):
-    monkeypatch.setattr(evaluation, "_CHUNK", 4)
+    monkeypatch.setattr(faithfulness, "_CHUNK", 4)
     finished = []
     evaluate_faithfulness(tiny, rows_of(), ["random"], progress=finished.append)
     assert finished == [4, 2]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regex_lib.attributions.registry import find_method
 from regex_lib.errors import UserError
-from regex_lib.models import TextClassifier, TokenBatch
+from regex_lib.models import TextClassifier, TokenBatch, evaluating
 
 __all__ = ["Explanation", "attribute", "score_batch"]
 
@@ -112,28 +112,26 @@ def attribute(
         ['A', 'touching,', 'unhurried', 'film.']
     """
     find_method(method)
+    if isinstance(texts, str):
+        raise UserError("texts must be a list of texts, got a single one: put it into brackets")
     targets = _targets(target, len(texts), classifier.num_labels)
     for number, text in enumerate(texts):
         if not text.strip():
             raise UserError(f"text {number} is empty")
     explanations: dict[int, Explanation] = {}
-    was_training = classifier.training
-    classifier.eval()
-    try:
+    with evaluating(classifier):
         for rows in _length_batches(texts, batch_size):
             chosen = [texts[row] for row in rows]
             wanted = None if targets is None else [targets[row] for row in rows]
             batch = classifier.tokenize(chosen, max_length)
             explanations.update(zip(rows, _explain(classifier, chosen, batch, method, wanted, options), strict=True))
-    finally:
-        classifier.train(was_training)
     return [explanations[row] for row in range(len(texts))]
 
 
 def _targets(target: int | Sequence[int] | None, count: int, num_labels: int) -> list[int] | None:
     if target is None:
         return None
-    targets = [target] * count if isinstance(target, int) else list(target)
+    targets = list(target) if isinstance(target, Sequence) else [int(target)] * count
     if len(targets) != count:
         raise UserError(f"there are {count} texts but {len(targets)} targets")
     for value in targets:

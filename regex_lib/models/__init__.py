@@ -2,6 +2,7 @@
 
 from regex_lib.models.classifier import ClassifierOutput, TextClassifier, TokenBatch
 from regex_lib.models.loading import ENCODERS, Encoder, load_classifier, verify_sha256
+from regex_lib.models.modes import evaluating
 
 __all__ = [
     "ENCODERS",
@@ -9,6 +10,7 @@ __all__ = [
     "Encoder",
     "TextClassifier",
     "TokenBatch",
+    "evaluating",
     "load_classifier",
     "verify_sha256",
 ]

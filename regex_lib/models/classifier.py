@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from regex_lib.errors import UserError
 from regex_lib.models.attention import ATTENTION, AttentionTap, LayerTrace, listening
+from regex_lib.models.modes import evaluating
 from regex_lib.models.quiet import quiet_transformers
 
 __all__ = ["ClassifierOutput", "TextClassifier", "TokenBatch"]
@@ -72,7 +73,8 @@ class TextClassifier(nn.Module):
         tokenizer: its fast tokenizer.
 
     Raises:
-        UserError: if the tokenizer has no offsets or no padding token, or the model is not such an encoder.
+        UserError: if the tokenizer has no offsets or no padding token, or the model is not such an encoder with two
+            classes or more.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -87,6 +89,8 @@ class TextClassifier(nn.Module):
         super().__init__()
         if not getattr(tokenizer, "is_fast", False):
             raise UserError(f"{type(tokenizer).__name__} has no character offsets: load its fast version")
+        if int(model.config.num_labels) < 2:
+            raise UserError(f"the model has {model.config.num_labels} class: a classifier needs 2 or more")
         if tokenizer.pad_token_id is None:
             raise UserError("the tokenizer has no padding token: set tokenizer.pad_token first")
         self.model = model
@@ -98,13 +102,10 @@ class TextClassifier(nn.Module):
 
     def _find_pooling_layer(self) -> nn.Module:
         """The last layer's attention module: the last one that a forward pass goes through."""
-        trace, was_training = LayerTrace(), self.model.training
-        name = type(self.model).__name__
-        with listening(trace), torch.no_grad():
-            self.model.eval()
+        trace, name = LayerTrace(), type(self.model).__name__
+        with listening(trace), evaluating(self.model), torch.no_grad():
             ids = torch.full((1, 2), self.tokenizer.pad_token_id, device=self.device)
             self.model(inputs_embeds=self.embed(ids), attention_mask=torch.ones_like(ids))
-            self.model.train(was_training)
         if not trace.layers:
             raise UserError(
                 f"{name} does not route its attention through transformers' AttentionInterface, "

@@ -86,7 +86,9 @@ def load_classifier(
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            config = _configuration(source, revision, num_labels, layers)
+            config = transformers.AutoConfig.from_pretrained(source, revision=revision)
+            has_head = _has_head(config)
+            _adapt(config, source, num_labels, layers)
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
             model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
                 source,
@@ -102,7 +104,7 @@ def load_classifier(
             raise UserError(f"cannot load model {str(name_or_path)!r}: {_first_line(error)}") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes up where there is none
         raise UserError(f"{str(name_or_path)!r} has no tokenizer: save it beside the model")
-    _check_weights(str(name_or_path), model, loading["missing_keys"])
+    _check_weights(str(name_or_path), model, loading["missing_keys"], has_head=has_head)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return TextClassifier(model.to(device).eval(), tokenizer)
@@ -149,9 +151,9 @@ def _fetch_minilm(revision: str) -> str:
     return folder
 
 
-def _configuration(source: str, revision: str | None, num_labels: int | None, layers: int | None) -> Any:
-    config = transformers.AutoConfig.from_pretrained(source, revision=revision)
-    has_head = any(str(a).endswith("ForSequenceClassification") for a in config.architectures or [])
+def _adapt(config: Any, source: str, num_labels: int | None, layers: int | None) -> None:
+    """Set the number of classes and layers, if the checkpoint allows it."""
+    has_head = _has_head(config)
     if num_labels is not None and num_labels < 2:
         raise UserError(f"num_labels must be 2 or more, got {num_labels}")
     if has_head and num_labels not in (None, config.num_labels):
@@ -162,15 +164,19 @@ def _configuration(source: str, revision: str | None, num_labels: int | None, la
         if not 1 <= layers <= config.num_hidden_layers:
             raise UserError(f"layers must be between 1 and the model's {config.num_hidden_layers}, got {layers}")
         config.num_hidden_layers = layers
-    return config
 
 
-def _check_weights(name: str, model: transformers.PreTrainedModel, missing: Iterable[str]) -> None:
-    """A new head is expected; an encoder with random weights would be a silent disaster."""
+def _has_head(config: Any) -> bool:
+    return any(str(name).endswith("ForSequenceClassification") for name in config.architectures or [])
+
+
+def _check_weights(name: str, model: transformers.PreTrainedModel, missing: Iterable[str], *, has_head: bool) -> None:
+    """A new head is expected where there was none; other random weights would be a silent disaster."""
     prefix = model.base_model_prefix + "."
-    lost = [key for key in missing if key.startswith(prefix) and ".pooler." not in key]
-    if lost:
-        raise UserError(f"{name!r} lacks {len(lost)} weights of its encoder, such as {sorted(lost)[0]}")
+    encoder = sorted(key for key in missing if key.startswith(prefix) and ".pooler." not in key)
+    for part, lost in (("encoder", encoder), ("head", sorted(missing) if has_head else [])):
+        if lost:
+            raise UserError(f"{name!r} lacks {len(lost)} weights of its {part}, such as {lost[0]}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from regex_lib.attributions import baseline_embeddings, integrated_gradients
 from regex_lib.losses import attention_attribution_divergence, input_gradient_penalty, virtual_adversarial_loss
 from regex_lib.masks import bottom_k_mask, random_k_mask, replace, token_budget
-from regex_lib.models import ClassifierOutput, TextClassifier, TokenBatch
+from regex_lib.models import ClassifierOutput, TextClassifier, TokenBatch, evaluating
 from regex_lib.training.recipe import Recipe
 
 __all__ = ["RegexObjective"]
@@ -141,7 +141,7 @@ class RegexObjective(nn.Module):
     def _attribution(self, batch: TokenBatch, target: Int64[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
         """Integrated Gradients without dropout and without a graph."""
         classifier = self.classifier
-        with _evaluating(classifier):
+        with evaluating(classifier):
             return integrated_gradients(
                 classifier.forward_func(),
                 classifier.embed(batch.input_ids).detach(),
@@ -184,15 +184,3 @@ def _replayed(state: Tensor, device: torch.device) -> Iterator[None]:
         else:
             torch.set_rng_state(state)
         yield
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Every submodule in evaluation mode; afterwards each in the mode it was in."""
-    modes = [(submodule, submodule.training) for submodule in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for submodule, mode in modes:
-            submodule.training = mode

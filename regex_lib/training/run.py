@@ -135,6 +135,8 @@ def train(
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "train_texts": len(train_split),
+            "texts_cut": sum(trainer.train_dataset["truncated"]),
+            "texts_without_content": sum(not any(mask) for mask in trainer.train_dataset["content_mask"]),
             "max_length": max_length,
             "seed": seed,
             **(provenance or {}),

@@ -22,19 +22,23 @@ __all__ = ["RegexTrainer", "tokenize_dataset"]
 def tokenize_dataset(
     classifier: TextClassifier, dataset: datasets.Dataset, max_length: int | None = None
 ) -> datasets.Dataset:
-    """Texts and labels as the trainer takes them: ``input_ids``, ``content_mask`` and ``labels``, without padding.
+    """Texts and labels as the trainer takes them, without padding.
+
+    Returns:
+        The columns ``input_ids``, ``content_mask`` and ``labels``, and ``truncated``: whether a text's end did not fit.
 
     Raises:
         UserError: if a label is not one of the model's classes.
     """
     classifier.check_labels(dataset["label"])
-    columns: dict[str, list[Any]] = {"input_ids": [], "content_mask": [], "labels": list(dataset["label"])}
+    columns: dict[str, list[Any]] = {"input_ids": [], "content_mask": [], "truncated": []}
     for rows in dataset.select_columns(["text"]).iter(batch_size=1000):
         batch = classifier.tokenize(rows["text"], max_length)
         for ids, content, attended in zip(batch.input_ids, batch.content_mask, batch.attention_mask, strict=True):
             columns["input_ids"].append(ids[attended].tolist())
             columns["content_mask"].append(content[attended].tolist())
-    return datasets.Dataset.from_dict(columns)
+        columns["truncated"] += batch.truncated
+    return datasets.Dataset.from_dict({**columns, "labels": list(dataset["label"])})
 
 
 class _Collator:

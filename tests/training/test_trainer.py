@@ -52,7 +52,7 @@ def assert_same_weights(first, second, **tolerance):
 def test_texts_are_tokenized_without_padding(tiny, rows):
     tokenized = tokenize_dataset(tiny, rows)
     batch = tiny.tokenize(rows["text"])
-    assert tokenized.column_names == ["input_ids", "content_mask", "labels"]
+    assert tokenized.column_names == ["input_ids", "content_mask", "truncated", "labels"]
     for row, ids, content, attended in zip(
         tokenized, batch.input_ids, batch.content_mask, batch.attention_mask, strict=True
     ):
