@@ -2,8 +2,8 @@
 
     python book/execute.py [CHAPTER ...]
 
-Run it after every change of a source; a test fails when the two disagree. On a machine without a GPU the parameters of
-the demo are used, and stand in the twin as injected parameters.
+Run it after every change of a source; a test fails when the two disagree. On a machine without a GPU the parameters in
+``CPU_PARAMETERS`` are used, and stand in the twin as injected parameters.
 """
 
 import sys
@@ -18,6 +18,7 @@ import torch
 from regex_lib.cli import DEMO_PARAMETERS
 
 BOOK = Path(__file__).parent
+CPU_PARAMETERS: dict[str, dict[str, object]] = {"01_quickstart": DEMO_PARAMETERS}
 
 
 def execute(source: Path) -> None:
@@ -25,8 +26,7 @@ def execute(source: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         clean, executed = Path(folder, "clean.ipynb"), Path(folder, "executed.ipynb")
         nbformat.write(to_notebook(source), clean)
-        known = papermill.inspect_notebook(clean)
-        parameters = {} if torch.cuda.is_available() else {k: v for k, v in DEMO_PARAMETERS.items() if k in known}
+        parameters = {} if torch.cuda.is_available() else CPU_PARAMETERS.get(source.stem, {})
         papermill.execute_notebook(clean, executed, parameters, kernel_name="python3", cwd=folder)
         notebook = nbformat.read(executed, as_version=4)
     strip(notebook)
