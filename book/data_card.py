@@ -29,7 +29,7 @@
 
 # %% tags=["parameters"]
 layers: "Optional[int]" = None  # layers of the encoder; None keeps all
-epochs: float = 8
+epochs: float = 5
 seed: int = 0
 
 # %%
@@ -141,7 +141,7 @@ def bag_of_words(train_rows, test_rows):
 
 def encoder(splits):
     classifier = load_classifier("minilm", layers=layers, seed=seed)
-    run = train(classifier, splits, "vanilla", epochs=epochs, seed=seed)
+    run = train(classifier, splits, "vanilla", epochs=epochs, batch_size=16, learning_rate=1e-4, seed=seed)
     print(f"{len(splits['train'])} texts, {run.seconds:.0f} s on {run.device}")
     return classifier
 

@@ -195,7 +195,7 @@ def demo(
     console.print(f"The heat map: {output / 'models' / 'heatmap.html'}")
 
 
-DEMO_PARAMETERS = {"layers": 3, "epochs": 5, "max_examples": 150}
+DEMO_PARAMETERS = {"layers": 3, "epochs": 3, "learning_rate": 3e-4, "max_examples": 100}
 """What the demo runs with on a machine without a GPU; the chapter's own defaults are meant for one."""
 
 
