@@ -142,11 +142,12 @@ pd.concat(gains, axis=1).round(3)
 # %% [markdown]
 # ## Look at it
 #
-# Orange words speak for the explained class, blue words against it. The deeper the colour, the stronger the word.
+# Orange words speak for the explained class, blue words against it. The deeper the colour, the stronger the word. The
+# attribution is Integrated Gradients, the default.
 
 # %%
-text = "The first hour is a joy, but the ending ruins everything that was clever about it."
-explanations = [attribute(classifiers[recipe], [text], "integrated_gradients")[0] for recipe in classifiers]
+text = "A wonderful cast and lovely songs cannot save this boring, overlong mess."
+explanations = {recipe: attribute(classifiers[recipe], [text])[0] for recipe in classifiers}
 picture = heatmap(explanations, ["negative", "positive"])
 picture.save(folder / "heatmap.html")
 picture

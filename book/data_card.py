@@ -58,10 +58,10 @@ rows = pd.concat([split.to_pandas().assign(split=name) for name, split in review
 # ## What is in it
 
 # %%
-rows.pivot_table(index="domain", columns=["split", "label"], aggfunc="size")[["train", "validation", "test"]]
+pd.crosstab(rows.domain, [rows.split, rows.label])[["train", "validation", "test"]]
 
 # %%
-rows.pivot_table(index="phenomenon", columns="domain", aggfunc="size", margins=True)
+pd.crosstab(rows.phenomenon, rows.domain, margins=True, margins_name="all")
 
 # %% [markdown]
 # One review of each phenomenon, its rationale in bold capitals:

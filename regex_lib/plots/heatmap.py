@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +49,17 @@ class Heatmap:
             raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
-def heatmap(explanations: Explanation | Sequence[Explanation], label_names: Sequence[str] | None = None) -> Heatmap:
+def heatmap(
+    explanations: Explanation | Sequence[Explanation] | Mapping[str, Explanation],
+    label_names: Sequence[str] | None = None,
+) -> Heatmap:
     """Explanations as coloured text: orange speaks for the explained class, blue against it.
 
     The deeper a colour, the stronger the token; the strongest are underlined too. Scores are scaled by the largest
     magnitude in each explanation, as the legend says. A text alternative names the strongest words.
 
     Args:
-        explanations: from :func:`regex_lib.attributions.attribute`.
+        explanations: from :func:`regex_lib.attributions.attribute`; one, several, or several with a title each.
         label_names: the classes' names; their numbers by default.
 
     Example:
@@ -65,8 +68,11 @@ def heatmap(explanations: Explanation | Sequence[Explanation], label_names: Sequ
         >>> "&lt;b&gt;" in heatmap(explanation, ["negative", "positive"]).markup
         True
     """
-    rows = [explanations] if isinstance(explanations, Explanation) else list(explanations)
-    body = "".join(_figure(row, label_names) for row in rows)
+    if isinstance(explanations, Mapping):
+        titled = [(f"{title}, ", row) for title, row in explanations.items()]
+    else:
+        titled = [("", row) for row in ([explanations] if isinstance(explanations, Explanation) else explanations)]
+    body = "".join(_figure(row, title + _caption(row, label_names)) for title, row in titled)
     return Heatmap(f'<div class="regex-heatmap" style="{_STYLE}">{body}{_legend()}</div>')
 
 
@@ -84,13 +90,13 @@ def terminal_heatmap(explanation: Explanation, label_names: Sequence[str] | None
     return text
 
 
-def _figure(explanation: Explanation, label_names: Sequence[str] | None) -> str:
+def _figure(explanation: Explanation, caption: str) -> str:
     spans = "".join(_span(piece, share) for piece, share in _pieces(explanation))
     note = "<em> (the end of the text did not fit into the model)</em>" if explanation.truncated else ""
-    alternative = html.escape(_alternative(explanation, label_names))
+    alternative = html.escape(f"{caption}. Strongest words: {_strongest(explanation)}.")
     return (
         f'<figure style="margin:0 0 .8em" role="group" aria-label="{alternative}">'
-        f'<figcaption style="font-size:.85em;color:#333">{html.escape(_caption(explanation, label_names))}</figcaption>'
+        f'<figcaption style="font-size:.85em;color:#333">{html.escape(caption)}</figcaption>'
         f'<p dir="auto" style="margin:0;white-space:pre-wrap;overflow-wrap:anywhere">{spans}{note}</p></figure>'
     )
 
@@ -139,15 +145,14 @@ def _caption(explanation: Explanation, label_names: Sequence[str] | None) -> str
     return caption if explanation.scores else f"{caption}. No content tokens: nothing to attribute"
 
 
-def _alternative(explanation: Explanation, label_names: Sequence[str] | None) -> str:
+def _strongest(explanation: Explanation) -> str:
     strongest = sorted(explanation.words(), key=lambda word: -abs(word[1]))[:3]
     bare = [(re.sub(r"[^\w-]", "", word) or word, score) for word, score in strongest]
-    named = ", ".join(f"{word} ({score:+.2g})" for word, score in bare)
-    return f"{_caption(explanation, label_names)}. Strongest words: {named or 'none'}."
+    return ", ".join(f"{word} ({score:+.2g})" for word, score in bare) or "none"
 
 
 def _legend() -> str:
-    swatches = "".join(_span(f" {share:+.1f} ", share) for share in (-1.0, -0.5, 0.5, 1.0))
+    swatches = " ".join(_span(f" {share:+.1f} ", share) for share in (-1.0, -0.5, 0.5, 1.0))
     return (
         f'<p style="margin:0;font-size:.8em;color:#333">against {swatches} for the explained class; '
         "scores as a share of the largest magnitude in each text; strong tokens are underlined</p>"
