@@ -52,6 +52,7 @@ seed: int = 0
 output_dir: str = "runs/quickstart"
 
 # %%
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -77,7 +78,7 @@ folder.mkdir(parents=True, exist_ok=True)
 reviews = load_data(data)
 print({name: len(split) for name, split in reviews.items()})
 for row in reviews["test"].select(range(3)):
-    print(row["label"], row["text"])
+    print(textwrap.fill(f"{row['label']}  {row['text']}", 88, subsequent_indent="   "))
 
 # %% [markdown]
 # ## Two classifiers
@@ -86,7 +87,12 @@ for row in reviews["test"].select(range(3)):
 # order. Only the **recipe** differs: `vanilla` is cross-entropy alone, `regex` adds the three terms.
 
 # %%
-settings = {"epochs": epochs, "batch_size": 16, "learning_rate": learning_rate, "seed": seed}
+settings = {
+    "epochs": epochs,
+    "batch_size": 16,
+    "learning_rate": learning_rate,
+    "seed": seed,
+}
 classifiers, runs = {}, {}
 for recipe in ("vanilla", "regex"):
     classifier = load_classifier(model, layers=layers, seed=seed)
@@ -99,7 +105,8 @@ for recipe in ("vanilla", "regex"):
 # would pull it towards the attributions of a model that has learned nothing yet.
 
 # %%
-pd.DataFrame(runs["regex"].history).set_index("step").drop(columns=["grad_norm", "learning_rate"]).round(4)
+history = pd.DataFrame(runs["regex"].history).set_index("step")
+history.drop(columns=["grad_norm", "learning_rate"]).round(4)
 
 # %% [markdown]
 # ## Is it faithful?
@@ -113,9 +120,12 @@ pd.DataFrame(runs["regex"].history).set_index("step").drop(columns=["grad_norm",
 # %%
 reports = {}
 for recipe, classifier in classifiers.items():
-    reports[recipe] = evaluate_faithfulness(classifier, reviews["test"], max_examples=max_examples, seed=seed)
-    reports[recipe].to_file(folder / f"{recipe}.csv")
-    display(reports[recipe].table.style.format(precision=3).set_caption(recipe).hide(axis="index"))
+    report = evaluate_faithfulness(
+        classifier, reviews["test"], max_examples=max_examples, seed=seed
+    )
+    report.to_file(folder / f"{recipe}.csv")
+    display(report.table.style.format(precision=3).set_caption(recipe).hide(axis="index"))
+    reports[recipe] = report
 
 # %% mystnb={"image": {"alt": "Bars of sufficiency and comprehensiveness for five attributions, the vanilla and the regex model side by side, with 95 % intervals."}, "figure": {"caption": "Faithfulness of five attributions to the two models. The lines are 95 % intervals over the test texts."}}
 faithfulness_bars(reports)

@@ -50,6 +50,7 @@ from regex_lib.models import load_classifier
 from regex_lib.plots import figure_style
 from regex_lib.training import train
 
+datasets.disable_progress_bars()
 DOMAINS = ["films", "restaurants", "gadgets"]
 reviews = load_data("reviews")
 rows = pd.concat([split.to_pandas().assign(split=name) for name, split in reviews.items()], ignore_index=True)
