@@ -399,8 +399,8 @@ def test_cut_texts_and_texts_without_content_are_told(regex_lib, run, table):
     data = table("text,label", f"{LONG},1", "bad,0", "[CLS] [SEP],1")
     result = regex_lib("evaluate", run, "--data", data, "--split", "train", "--attributions", "random")
     assert (result.code, result.err) == (0, "")
-    assert "longer than the model takes" in result.out
-    assert "no content tokens" in result.out
+    assert "Longer than the model takes, and cut: 1 of the texts." in result.out
+    assert "Without content tokens, and left out: 1 of the texts." in result.out
     assert [line.split()[-1] for line in result.out.splitlines() if "random" in line] == ["2"]
 
 
