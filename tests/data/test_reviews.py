@@ -3,10 +3,12 @@
 import itertools
 import re
 from collections import Counter, defaultdict
+from importlib.resources import files
 from pathlib import Path
 
 import datasets
 import nbformat
+import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -115,3 +117,13 @@ def test_a_fine_tuned_encoder_beats_the_bag_of_words() -> None:
 
 def test_the_rationale_words_carry_the_label() -> None:
     assert shown_in_the_data_card("rationale words") >= shown_in_the_data_card("random words") + 0.10
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_files_load_through_datasets_with_the_schema_of_every_rationale_set(domain: str, tmp_path: Path) -> None:
+    file = files("regex_lib.data") / "reviews" / f"{domain}.jsonl"
+    split = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path))
+    assert split.features["text"].dtype == "string"
+    assert split.features["label"].dtype == "int64"
+    assert split.features["tokens"].feature.dtype == "string"
+    assert set(np.concatenate(split["rationale"])) == {0, 1}
