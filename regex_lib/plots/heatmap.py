@@ -152,7 +152,7 @@ def _strongest(explanation: Explanation) -> str:
 
 
 def _legend() -> str:
-    swatches = " ".join(_span(f" {share:+.1f} ", share) for share in (-1.0, -0.5, 0.5, 1.0))
+    swatches = " ".join(_span(f"{share:+.1f}", share) for share in (-1.0, -0.5, 0.5, 1.0))
     return (
         f'<p style="margin:0;font-size:.8em;color:#333">against {swatches} for the explained class; '
         "scores as a share of the largest magnitude in each text; strong tokens are underlined</p>"
