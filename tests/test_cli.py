@@ -211,12 +211,23 @@ def test_brackets_in_a_path_are_shown_as_they_are(regex_lib, table, tmp_path):
 
 def test_an_interrupt_ends_training_without_a_traceback(tmp_path):
     command = [PROGRAM, *TRAIN, "--epochs", "10000", "--output", tmp_path / "run"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
-        while not (tmp_path / "run").exists() and process.poll() is None:
-            time.sleep(0.1)
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+    # A background job inherits that it ignores interrupts; a user at a terminal does not.
+    started = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with started as process:
+        try:
+            while not (tmp_path / "run").exists() and process.poll() is None:
+                time.sleep(0.1)
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "interrupted\n")
 
 
