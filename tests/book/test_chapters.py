@@ -53,7 +53,8 @@ def test_the_parameters_of_the_test_are_the_chapters(source: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_the_chapter_runs_at_small_size(source: Path, tmp_path: Path) -> None:
+def test_the_chapter_runs_at_small_size(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # beside other tests, a second thread only waits
     clean, executed = tmp_path / "clean.ipynb", tmp_path / "executed.ipynb"
     nbformat.write(load_execute().to_notebook(source), clean)
     sizes = CHAPTERS[source.stem]
