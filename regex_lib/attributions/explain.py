@@ -13,7 +13,7 @@ from regex_lib.attributions.registry import find_method
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
 
-__all__ = ["Explanation", "attribute", "score_batch"]
+__all__ = ["Explanation", "attribute", "length_batches", "score_batch"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def attribute(
             raise UserError(f"text {number} is empty")
     explanations: dict[int, Explanation] = {}
     with evaluating(classifier):
-        for rows in _length_batches(texts, batch_size):
+        for rows in length_batches(texts, batch_size):
             chosen = [texts[row] for row in rows]
             wanted = None if targets is None else [targets[row] for row in rows]
             batch = classifier.tokenize(chosen, max_length)
@@ -140,7 +140,7 @@ def _targets(target: int | Sequence[int] | None, count: int, num_labels: int) ->
     return targets
 
 
-def _length_batches(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
+def length_batches(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
     """Indices of texts of similar length together."""
     if batch_size < 1:
         raise UserError(f"batch_size must be 1 or more, got {batch_size}")

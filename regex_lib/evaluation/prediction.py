@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from regex_lib.attributions.explain import length_batches
 from regex_lib.masks import replace
 from regex_lib.metrics import classification_report
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
@@ -25,7 +26,7 @@ def classify(
         max_length: cut longer texts; the model's maximum by default.
 
     Raises:
-        UserError: if a label is not one of the model's classes.
+        UserError: if a label is not one of the model's classes, or ``batch_size`` is below 1.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -35,12 +36,12 @@ def classify(
     """
     texts, labels = list(dataset["text"]), list(dataset["label"])
     classifier.check_labels(labels)
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    parts = []
+    order, parts = [], []
     with evaluating(classifier):
-        for start in range(0, len(order), batch_size):
-            batch = classifier.tokenize([texts[row] for row in order[start : start + batch_size]], max_length)
+        for rows in length_batches(texts, batch_size):
+            batch = classifier.tokenize([texts[row] for row in rows], max_length)
             parts.append(class_probabilities(classifier, batch.input_ids, batch.attention_mask, batch_size).cpu())
+            order += rows
     return classification_report(torch.cat(parts), torch.tensor([labels[row] for row in order]))
 
 

@@ -15,7 +15,7 @@ from regex_lib.errors import UserError, unknown_name
 from regex_lib.models.classifier import TextClassifier
 from regex_lib.models.quiet import quiet_transformers
 
-__all__ = ["ENCODERS", "Encoder", "load_classifier", "verify_sha256"]
+__all__ = ["ENCODERS", "Encoder", "has_classification_head", "load_classifier", "verify_sha256"]
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def load_classifier(
         torch.manual_seed(seed)
         try:
             config = transformers.AutoConfig.from_pretrained(source, revision=revision)
-            has_head = _has_head(config)
-            _adapt(config, source, num_labels, layers)
+            has_head = has_classification_head(config.architectures)
+            _adapt(config, source, num_labels, layers, has_head=has_head)
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
             model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
                 source,
@@ -151,9 +151,8 @@ def _fetch_minilm(revision: str) -> str:
     return folder
 
 
-def _adapt(config: Any, source: str, num_labels: int | None, layers: int | None) -> None:
+def _adapt(config: Any, source: str, num_labels: int | None, layers: int | None, *, has_head: bool) -> None:
     """Set the number of classes and layers, if the checkpoint allows it."""
-    has_head = _has_head(config)
     if num_labels is not None and num_labels < 2:
         raise UserError(f"num_labels must be 2 or more, got {num_labels}")
     if has_head and num_labels not in (None, config.num_labels):
@@ -166,8 +165,9 @@ def _adapt(config: Any, source: str, num_labels: int | None, layers: int | None)
         config.num_hidden_layers = layers
 
 
-def _has_head(config: Any) -> bool:
-    return any(str(name).endswith("ForSequenceClassification") for name in config.architectures or [])
+def has_classification_head(architectures: Iterable[str] | None) -> bool:
+    """Whether a checkpoint that names these architectures in its configuration is a sequence classifier."""
+    return any(str(name).endswith("ForSequenceClassification") for name in architectures or [])
 
 
 def _check_weights(name: str, model: transformers.PreTrainedModel, missing: Iterable[str], *, has_head: bool) -> None:

@@ -17,6 +17,7 @@ import transformers
 
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier
+from regex_lib.models.loading import has_classification_head
 from regex_lib.training.recipe import Recipe, find_recipe
 from regex_lib.training.trainer import RegexTrainer
 
@@ -164,8 +165,7 @@ def read_run(folder: str | Path) -> TrainingRun | None:
     if not (folder / "config.json").is_file():
         reason = "it has no config.json" if folder.is_dir() else "there is no such folder"
         raise UserError(f"{str(folder)!r} is not a run: {reason}")
-    architectures = _read_json(folder / "config.json").get("architectures") or []
-    if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
+    if not has_classification_head(_read_json(folder / "config.json").get("architectures")):
         raise UserError(f"{str(folder)!r} is not a run: its model has no classification head")
     record = folder / _RECORD
     if not record.is_file():
