@@ -37,6 +37,7 @@ def main(description: str, table: Path, runs: list[tuple[str, dict[str, Any], in
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=1, help="trainings at once, each with its share of the cores")
     parser.add_argument("--only", nargs="*", help="only these recipes")
+    parser.add_argument("--keep", type=Path, help="keep the trained models in this folder")
     options = parser.parse_args()
     examples = table.with_suffix(".parquet")
     rows, measured = [
@@ -50,7 +51,7 @@ def main(description: str, table: Path, runs: list[tuple[str, dict[str, Any], in
     ]
     threads = max(1, torch.get_num_threads() // options.processes)
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
-        for finished in as_completed(pool.submit(measure, *run, splits, threads) for run in waiting):
+        for finished in as_completed(pool.submit(measure, *run, splits, threads, options.keep) for run in waiting):
             for tables, new in zip((rows, measured), finished.result(), strict=True):
                 tables.append(new)
             pd.concat(measured).to_parquet(examples, index=False)
@@ -59,14 +60,21 @@ def main(description: str, table: Path, runs: list[tuple[str, dict[str, Any], in
 
 
 def measure(
-    recipe: str, changes: dict[str, Any], seed: int, splits: tuple[str, ...], threads: int
+    recipe: str, changes: dict[str, Any], seed: int, splits: tuple[str, ...], threads: int, keep: Path | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One training; means per split, replacement and attribution, and what was measured of each example."""
     torch.set_num_threads(threads)
     datasets.disable_progress_bars()
     data = load_data("sst")
     classifier = load_classifier("minilm", layers=LAYERS, seed=seed)
-    run = train(classifier, {"train": data["train"]}, find_recipe(recipe).changed(**changes), seed=seed, **SIZES)
+    run = train(
+        classifier,
+        {"train": data["train"]},
+        find_recipe(recipe).changed(**changes),
+        seed=seed,
+        output_dir=keep and keep / f"sst-{recipe}-{seed}",
+        **SIZES,
+    )
     names = ["attribution", "sufficiency", "comprehensiveness"]
     means, examples = [], []
     for split in splits:

@@ -1,0 +1,255 @@
+"""What an evaluation costs, in plain forward passes over the same texts, measured side by side in one process.
+
+    python benchmarks/evaluation.py [--model FOLDER] [--data reviews] [--examples 64] [--rounds 3] [--memory 1000]
+
+The unit is a forward pass without gradients over the texts, 64 at a time, tokenisation included: in the order of the
+data, as a user would write it, and in the order of their lengths. Five attributions are evaluated; they are computed
+before and not counted. For each protocol: the inputs asked for and run for each text; the time in both units; and its
+efficiency, which is the time that the distinct inputs would take in full batches at their own lengths and without
+anything else, over the time taken. Below, the same as plain loops, and captum. On a CPU the time is the process's own,
+so that other programs count little.
+
+`--memory` tells by how much the peak of memory grows while more and more examples are written to a folder.
+"""
+
+import argparse
+import contextlib
+import resource
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+from unittest import mock
+
+import captum.attr
+import captum.metrics
+import datasets
+import torch
+
+from regex_lib.attributions import METHODS, score_batch
+from regex_lib.attributions.explain import length_batches
+from regex_lib.data import load_data
+from regex_lib.evaluation import ATTRIBUTIONS, evaluate_faithfulness
+from regex_lib.evaluation.removals import Removals
+from regex_lib.masks import ranks, token_budget
+from regex_lib.metrics import RATIOS, normalised_comprehensiveness, normalised_sufficiency
+from regex_lib.models import TextClassifier, TokenBatch, load_classifier
+
+BATCH = 64
+PAPER = ("sufficiency", "comprehensiveness")
+BOUNDED = {"metrics": ("naopc_sufficiency", "naopc_comprehensiveness"), "level": "word", "replacement": "mask"}
+BEAM = {name: {"method": "beam", "beam_size": 5} for name in BOUNDED["metrics"]}
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "the paper's": {"metrics": PAPER},
+    "the paper's, deleting": {"metrics": PAPER, "replacement": "delete"},
+    "with leave-one-out tau": {"metrics": (*PAPER, "loo_tau")},
+    "with tau and flips": {"metrics": (*PAPER, "loo_tau", "decision_flip", "flip_fraction")},
+    "NAOPC, local search": BOUNDED,
+    "NAOPC, beam of 5": BOUNDED | {"metric_options": BEAM},
+}
+
+
+def main() -> None:
+    """Measure every protocol, and its rivals."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="minilm")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--data", default="reviews")
+    parser.add_argument("--examples", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--protocols", nargs="*", default=list(PROTOCOLS), choices=list(PROTOCOLS), metavar="PROTOCOL")
+    parser.add_argument("--memory", type=int, nargs="*", default=[])
+    sizes = parser.parse_args()
+    datasets.disable_progress_bars()
+
+    classifier = load_classifier(sizes.model, layers=sizes.layers)
+    rows = load_data(sizes.data)["test"].select(range(sizes.examples)).select_columns(["text", "label"])
+    texts = list(rows["text"])
+    batch = classifier.tokenize(texts)
+    tokens = batch.content_mask.sum(dim=1).float().mean()
+    print(
+        f"{classifier.model.config.num_hidden_layers} layers, {len(texts)} texts of {sizes.data}, {tokens:.1f} tokens"
+    )
+    print(f"{classifier.device}, {torch.get_num_threads()} threads, median of {sizes.rounds} rounds")
+    in_order = [list(range(len(texts)))[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+    units = [lambda b=b: _plain(classifier, texts, b) for b in (in_order, list(length_batches(texts, BATCH)))]
+    target, scores = _attributions(classifier, batch)
+
+    def row(name: str, work: Callable[[], object], asked: str = "", run: str = "", ideal: float = 0.0) -> None:
+        times = [_in_units(work, units, classifier.device) for _ in range(sizes.rounds)]
+        seconds, *ratios = (statistics.median(column) for column in zip(*times, strict=True))
+        efficiency = f"{ideal / seconds:12.2f}" if ideal else ""
+        print(f"{name:36}{asked:>8}{run:>8}{ratios[0]:10.1f}{ratios[1]:11.1f}{efficiency}", flush=True)
+
+    print(f"\n{'for each text':36}{'asked':>8}{'run':>8}{'by order':>10}{'by length':>11}{'efficiency':>12}")
+    with _known_attributions(batch, scores):
+        for name in sizes.protocols:
+            work = lambda name=name: evaluate_faithfulness(classifier, rows, batch_size=BATCH, **PROTOCOLS[name])  # noqa: E731
+            asked, lengths = _counted(classifier, work)
+            per_text = (f"{count / len(texts):.1f}" for count in (asked, lengths.total()))
+            row(name, work, *per_text, _ideal_seconds(classifier, lengths))
+    row("plain loop: the paper's", lambda: _plain_erasure(classifier, batch, scores, target))
+    row("plain loop: leave-one-out tau", lambda: _plain_leave_one_out(classifier, batch, scores, target))
+    row("captum: leave-one-out, once", lambda: _captum_leave_one_out(classifier, batch, target))
+    if find_spec("ferret"):  # whose pins of torch and transformers are not this package's
+        row("ferret: its explainers, evaluated", _ferret(classifier, texts))
+    for count in sizes.memory:
+        print(f"peak memory after {count:7} examples: {_peak_memory(classifier, texts, count):8.1f} MiB", flush=True)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """On a CPU the process's own time; on a GPU the clock's."""
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    started = clock()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return clock() - started
+
+
+def _in_units(work: Callable[[], object], units: list[Callable[[], None]], device: torch.device) -> list[float]:
+    """Seconds, and multiples of each unit, which is measured before and after."""
+    before = [_seconds(unit, device) for unit in units]
+    seconds = _seconds(work, device)
+    after = [_seconds(unit, device) for unit in units]
+    return [seconds, *(2 * seconds / (first + last) for first, last in zip(before, after, strict=True))]
+
+
+@torch.inference_mode()
+def _plain(classifier: TextClassifier, texts: list[str], batches: list[list[int]]) -> None:
+    """A forward pass over the texts."""
+    for rows in batches:
+        batch = classifier.tokenize([texts[row] for row in rows])
+        classifier(classifier.embed(batch.input_ids), batch.attention_mask)
+
+
+def _probabilities(classifier: TextClassifier, ids: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The target's probability for inputs of one length."""
+    with torch.inference_mode():
+        logits = classifier(classifier.embed(ids), torch.ones_like(ids, dtype=torch.bool)).logits
+        return logits.double().softmax(dim=-1)[:, target]
+
+
+def _attributions(classifier: TextClassifier, batch: TokenBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The predicted classes, and the scores of every attribution."""
+    with torch.no_grad():
+        target = classifier(classifier.embed(batch.input_ids), batch.attention_mask).logits.argmax(dim=-1)
+    return target, {name: score_batch(classifier, batch, name, target) for name in ATTRIBUTIONS}
+
+
+@contextlib.contextmanager
+def _known_attributions(batch: TokenBatch, scores: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Attributions that cost nothing: they look their scores up."""
+    ids = [tuple(row[attended].tolist()) for row, attended in zip(batch.input_ids, batch.attention_mask, strict=True)]
+
+    def look_up(name: str) -> Callable[..., torch.Tensor]:
+        known = dict(zip(ids, scores[name], strict=True))
+
+        def method(_classifier: TextClassifier, batch: TokenBatch, _target: torch.Tensor, **_: Any) -> torch.Tensor:
+            rows = zip(batch.input_ids, batch.attention_mask, strict=True)
+            return torch.stack([known[tuple(r[a].tolist())][: batch.input_ids.shape[1]] for r, a in rows])
+
+        return method
+
+    with mock.patch.dict(METHODS, {name: look_up(name) for name in scores}):
+        yield
+
+
+def _counted(classifier: TextClassifier, work: Callable[[], object]) -> tuple[int, Counter[int]]:
+    """How many inputs are asked for; and how many run, by their lengths."""
+    asked, lengths = [], Counter()
+    probabilities = Removals.probabilities
+
+    def counted(removals: Removals, example_index: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
+        asked.append(len(removed))
+        return probabilities(removals, example_index, removed)
+
+    def note(_module: Any, _inputs: Any, named: dict[str, torch.Tensor]) -> None:
+        lengths.update(named["attention_mask"].sum(dim=1).tolist())
+
+    handle = classifier.model.register_forward_pre_hook(note, with_kwargs=True)
+    with mock.patch.object(Removals, "probabilities", counted):
+        work()
+    handle.remove()
+    return sum(asked), lengths
+
+
+def _ideal_seconds(classifier: TextClassifier, lengths: Counter[int]) -> float:
+    """What inputs of these lengths cost in full batches of one length, and nothing else."""
+    total = 0.0
+    for length, count in lengths.items():
+        ids = torch.full((BATCH, length), classifier.mask_id, device=classifier.device)
+        times = [_seconds(lambda ids=ids: _probabilities(classifier, ids, 0), classifier.device) for _ in range(3)]
+        total += min(times) / BATCH * count
+    return total
+
+
+def _plain_erasure(
+    classifier: TextClassifier, batch: TokenBatch, scores: dict[str, torch.Tensor], target: torch.Tensor
+) -> None:
+    """Sufficiency and comprehensiveness from their definitions: a batch for each text and attribution."""
+    for text, (ids, attended, content) in enumerate(_rows(batch)):
+        for values in scores.values():
+            place = ranks(values[text : text + 1, : len(ids)], content[None])[0]
+            tops = [(place < token_budget(content[None], ratio)) & content for ratio in RATIOS]
+            removed = torch.stack([~attended, content, *(content & ~top for top in tops), *tops])
+            p = _probabilities(classifier, ids.masked_fill(removed, classifier.pad_id), target[text])
+            normalised_sufficiency(p[0], p[2:6], p[1]).mean()
+            normalised_comprehensiveness(p[0], p[6:], p[1]).mean()
+
+
+def _plain_leave_one_out(
+    classifier: TextClassifier, batch: TokenBatch, scores: dict[str, torch.Tensor], target: torch.Tensor
+) -> None:
+    """What each attribution is compared with, again for each attribution."""
+    for text, (ids, attended, content) in enumerate(_rows(batch)):
+        left_out = torch.eye(len(ids), dtype=torch.bool, device=ids.device)[content]
+        for _ in scores:
+            removed = torch.cat([~attended[None], left_out])
+            _probabilities(classifier, ids.masked_fill(removed, classifier.pad_id), target[text])
+
+
+def _captum_leave_one_out(classifier: TextClassifier, batch: TokenBatch, target: torch.Tensor) -> None:
+    """Text by text, the copies of a text in one batch."""
+    for text, (ids, _, content) in enumerate(_rows(batch)):
+        features = (content.cumsum(dim=0) * content)[None]  # special tokens are feature 0
+        ablation = captum.attr.FeatureAblation(lambda ids, text=text: _probabilities(classifier, ids, target[text]))
+        ablation.attribute(
+            ids[None], baselines=classifier.pad_id, feature_mask=features, perturbations_per_eval=len(ids)
+        )
+
+
+def _rows(batch: TokenBatch) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Ids, attention mask and content mask of each text, without padding."""
+    for attended, *row in zip(batch.attention_mask, batch.input_ids, batch.content_mask, strict=True):
+        ids, content = (part[attended] for part in row)
+        yield ids, attended[attended], content
+
+
+def _ferret(classifier: TextClassifier, texts: list[str]) -> Callable[[], None]:
+    """The evaluation of what it has explained before."""
+    from ferret import Benchmark
+
+    bench = Benchmark(classifier.model, classifier.tokenizer)
+    explained = [bench.explain(text, target=1) for text in texts]
+    return lambda: [bench.evaluate_explanations(explanations, target=1) for explanations in explained]
+
+
+def _peak_memory(classifier: TextClassifier, texts: list[str], count: int) -> float:
+    """The process's peak in MiB after writing the results of so many short texts, each different, to a folder."""
+    short = [" ".join(text.split()[:5]) for text in texts]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        return ({"text": f"{short[i % len(short)]} {i}", "label": 0} for i in range(count))
+
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = datasets.Dataset.from_generator(rows, cache_dir=folder)  # which stays on the disk
+        evaluate_faithfulness(classifier, dataset, ["random"], ratios=(0.5,), output_dir=f"{folder}/shards")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
