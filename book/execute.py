@@ -15,7 +15,7 @@ import nbformat
 import papermill
 import torch
 
-from regex_lib.cli import DEMO_PARAMETERS
+from regex_lib.cli.demo import DEMO_PARAMETERS
 
 BOOK = Path(__file__).parent
 CPU_PARAMETERS: dict[str, dict[str, object]] = {"01_quickstart": DEMO_PARAMETERS}

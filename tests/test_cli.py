@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from regex_lib import cli
+from regex_lib.cli.shared import faithfulness_table
 from regex_lib.evaluation import ATTRIBUTIONS, COLUMNS
 
 PROGRAM = Path(sys.executable).parent / "regex-lib"
@@ -378,7 +378,7 @@ def test_a_piped_table_is_whole(run):
 
 def test_a_narrow_terminal_shows_every_number(capsys):
     numbers = pd.DataFrame([dict.fromkeys(COLUMNS, 0.125) | {"attribution": "integrated_gradients"}])
-    table = cli._faithfulness_table(numbers, "a model")
+    table = faithfulness_table(numbers, "a model")
     cli.Console(width=80).print(table)
     shown = capsys.readouterr().out
     assert "…" not in shown
