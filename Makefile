@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help install demo test check format book chapters bench clean
+.PHONY: help install demo test check format book serve chapters bench clean
 
 help: ## Show these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,13 +47,16 @@ format: .venv/dev ## Format the code and mend what can be mended
 	$(BIN)/ruff format
 
 book: .venv/dev ## Build the book from the executed chapters, into _build/html
-	$(BIN)/jupyter-book build book --config _config.yml --toc "$$PWD/_toc.yml" --path-output . -W -n --keep-going
+	$(BIN)/regex-lib book build
 
-chapters: .venv/dev ## Execute the chapters again
-	$(BIN)/python book/execute.py
+serve: .venv/dev ## Show the built book at http://localhost:8000
+	$(BIN)/regex-lib book serve
+
+chapters: .venv/dev ## Execute the chapters again, two at a time
+	$(BIN)/regex-lib book execute --jobs 2
 
 bench: .venv/dev ## Measure speed, as ratios within one run
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
 clean: ## Remove everything that was made
-	rm -rf .venv _build demo runs
+	rm -rf .venv _build book/api book/_assets/vendor demo runs

@@ -3,10 +3,11 @@
     python benchmarks/attributions.py [--model FOLDER] [--data reviews] [--texts 64] [--batch 32] [--rounds 5]
 
 A plain pass tokenizes the texts and predicts them without gradients, in batches of similar length; so does everything
-else here. `input_x_gradient` predicts and explains from one forward pass; the other methods are told the class. Captum
-stands beside them. Where the scores should sum to the change of the logit, the relative error of that sum follows, its
-median and 90th percentile over the texts. Without --model, MiniLM is trained for a minute first, since the path of an
-untrained model bends little.
+else here. It is measured before and after each method, and times on a CPU are the process's own, so that other work on
+the machine does not count. `input_x_gradient` predicts and explains from one forward pass; the other methods are told
+the class. Captum stands beside them. Where the scores should sum to the change of the logit, the relative error of that
+sum follows, its median and 90th percentile over the texts. Without --model, MiniLM is trained for a minute first, since
+the path of an untrained model bends little. How leave-one-out is shared is in `benchmarks/evaluation.py`.
 """
 
 import argparse
@@ -116,13 +117,15 @@ def contestants() -> dict[str, Method]:
 
 
 def seconds(run: Method, classifier: TextClassifier, texts: list[list[str]], targets: list[torch.Tensor]) -> float:
-    """How long a method takes for all batches, tokenization included."""
-    started = time.perf_counter()
+    """How long a method takes for all batches, with tokenization: the process's time on a CPU, the clock's on a GPU."""
+    on_gpu = classifier.device.type == "cuda"
+    clock = time.perf_counter if on_gpu else time.process_time
+    started = clock()
     for chosen, target in zip(texts, targets, strict=True):
         run(classifier, classifier.tokenize(chosen), target)
-        if target.is_cuda:
+        if on_gpu:
             torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 @torch.no_grad()
@@ -164,22 +167,24 @@ def main() -> None:
     filled = statistics.mean(float(b.attention_mask.float().mean()) for b in batches)
 
     runs = {name: run for name, run in contestants().items() if not sizes.only or name in ("plain", *sizes.only)}
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+    work = classifier, texts, targets
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for number in range(sizes.rounds):
         for name, run in runs.items():
             if number == 0 or name not in SLOW:
-                taken[name].append(seconds(run, classifier, texts, targets))
+                before, own, after = (seconds(each, *work) for each in (plain, run, plain))
+                taken[name].append((own, 2 * own / (before + after)))
 
     print(f"{sizes.texts} texts of {sizes.data} in batches of {sizes.batch}, {filled:.0%} of them not padding,")
     print(f"on {classifier.device}, {torch.get_num_threads()} threads, median of {sizes.rounds} rounds\n")
-    print(f"{'method':30}{'passes':>8}   relative error of the sum")
-    unit = statistics.median(taken["plain"])
+    print(f"{'method':30}{'passes':>8}{'texts/s':>9}   relative error of the sum")
     for name, times in taken.items():
+        own, passes = (statistics.median(column) for column in zip(*times, strict=True))
         error = ""
         if any(word in name for word in ("IG", "deep_lift", "DeepLift", "integrated", "- ")) and "acl2022" not in name:
-            median, high = incompleteness(runs[name], classifier, texts, targets).quantile(torch.tensor([0.5, 0.9]))
-            error = f"median {median:.4f}, 90 % below {high:.4f}"
-        print(f"{name:30}{statistics.median(times) / unit:8.2f}   {error}", flush=True)
+            median, high = incompleteness(runs[name], *work).quantile(torch.tensor([0.5, 0.9]))
+            error = f"median {median:.2g}, 90 % below {high:.2g}"
+        print(f"{name:30}{passes:8.2f}{sizes.texts / own:9.1f}   {error}", flush=True)
 
 
 if __name__ == "__main__":

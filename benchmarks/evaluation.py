@@ -1,6 +1,7 @@
 """What an evaluation costs, in plain forward passes over the same texts, measured side by side in one process.
 
-    python benchmarks/evaluation.py [--model FOLDER] [--data reviews] [--examples 64] [--rounds 3] [--memory 1000]
+    python benchmarks/evaluation.py [--model FOLDER] [--data reviews] [--examples 64] [--rounds 3] [--bounds 16]
+        [--memory 1000]
 
 The unit is a forward pass without gradients over the texts, 64 at a time, tokenisation included: in the order of the
 data, as a user would write it, and in the order of their lengths. Five attributions are evaluated; they are computed
@@ -9,11 +10,13 @@ efficiency, which is the time that the distinct inputs would take in full batche
 anything else, over the time taken. Below, the same as plain loops, and captum. On a CPU the time is the process's own,
 so that other programs count little.
 
-`--memory` tells by how much the peak of memory grows while more and more examples are written to a folder.
+`--bounds` compares the bounds of NAOPC that the two searches find, and what they cost. `--memory` tells by how much the
+peak of memory grows while more and more examples are written to a folder.
 """
 
 import argparse
 import contextlib
+import functools
 import resource
 import statistics
 import tempfile
@@ -33,9 +36,10 @@ from regex_lib.attributions import METHODS, score_batch
 from regex_lib.attributions.explain import length_batches
 from regex_lib.data import load_data
 from regex_lib.evaluation import ATTRIBUTIONS, evaluate_faithfulness
-from regex_lib.evaluation.removals import Removals
+from regex_lib.evaluation.prediction import predictor
+from regex_lib.evaluation.removals import Features, Removals
 from regex_lib.masks import ranks, token_budget
-from regex_lib.metrics import RATIOS, normalised_comprehensiveness, normalised_sufficiency
+from regex_lib.metrics import RATIOS, aopc_bounds, normalised_comprehensiveness, normalised_sufficiency
 from regex_lib.models import TextClassifier, TokenBatch, load_classifier
 
 BATCH = 64
@@ -61,6 +65,8 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--protocols", nargs="*", default=list(PROTOCOLS), choices=list(PROTOCOLS), metavar="PROTOCOL")
+    parser.add_argument("--without-rivals", action="store_true")
+    parser.add_argument("--bounds", type=int, default=0)
     parser.add_argument("--memory", type=int, nargs="*", default=[])
     sizes = parser.parse_args()
     datasets.disable_progress_bars()
@@ -91,11 +97,14 @@ def main() -> None:
             asked, lengths = _counted(classifier, work)
             per_text = (f"{count / len(texts):.1f}" for count in (asked, lengths.total()))
             row(name, work, *per_text, _ideal_seconds(classifier, lengths))
-    row("plain loop: the paper's", lambda: _plain_erasure(classifier, batch, scores, target))
-    row("plain loop: leave-one-out tau", lambda: _plain_leave_one_out(classifier, batch, scores, target))
-    row("captum: leave-one-out, once", lambda: _captum_leave_one_out(classifier, batch, target))
-    if find_spec("ferret"):  # whose pins of torch and transformers are not this package's
-        row("ferret: its explainers, evaluated", _ferret(classifier, texts))
+    if not sizes.without_rivals:
+        row("plain loop: the paper's", lambda: _plain_erasure(classifier, batch, scores, target))
+        row("plain loop: leave-one-out tau", lambda: _plain_leave_one_out(classifier, batch, scores, target))
+        row("captum: leave-one-out, once", lambda: _captum_leave_one_out(classifier, batch, target))
+        if find_spec("ferret"):  # whose pins of torch and transformers are not this package's
+            row("ferret: its explainers, evaluated", _ferret(classifier, texts))
+    if sizes.bounds:
+        _compare_bounds(classifier, texts[: sizes.bounds])
     for count in sizes.memory:
         print(f"peak memory after {count:7} examples: {_peak_memory(classifier, texts, count):8.1f} MiB", flush=True)
 
@@ -179,12 +188,14 @@ def _counted(classifier: TextClassifier, work: Callable[[], object]) -> tuple[in
 
 def _ideal_seconds(classifier: TextClassifier, lengths: Counter[int]) -> float:
     """What inputs of these lengths cost in full batches of one length, and nothing else."""
-    total = 0.0
-    for length, count in lengths.items():
-        ids = torch.full((BATCH, length), classifier.mask_id, device=classifier.device)
-        times = [_seconds(lambda ids=ids: _probabilities(classifier, ids, 0), classifier.device) for _ in range(3)]
-        total += min(times) / BATCH * count
-    return total
+    return sum(_batch_seconds(classifier, length) / BATCH * count for length, count in lengths.items())
+
+
+@functools.cache
+def _batch_seconds(classifier: TextClassifier, length: int) -> float:
+    """The quickest of three full batches."""
+    ids = torch.full((BATCH, length), classifier.mask_id, device=classifier.device)
+    return min(_seconds(lambda: _probabilities(classifier, ids, 0), classifier.device) for _ in range(3))
 
 
 def _plain_erasure(
@@ -227,6 +238,18 @@ def _rows(batch: TokenBatch) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch
     for attended, *row in zip(batch.attention_mask, batch.input_ids, batch.content_mask, strict=True):
         ids, content = (part[attended] for part in row)
         yield ids, attended[attended], content
+
+
+def _compare_bounds(classifier: TextClassifier, texts: list[str]) -> None:
+    """The lowest and highest AOPC that the searches find, mean over the texts, and their cost for each text."""
+    batch = classifier.tokenize(texts)
+    features = Features.of(batch, texts, "word")
+    print(f"\n{f'bounds of AOPC, {len(texts)} texts':36}{'lower':>8}{'upper':>8}{'inputs':>8}")
+    for method in ("local", "beam"):
+        removals = Removals(classifier, predictor(classifier), batch, features, replacement="mask")
+        bounds = aopc_bounds(removals, features.mask, method=method)
+        count = bounds.evaluations.double().mean()
+        print(f"{method:36}{bounds.lower.mean():8.4f}{bounds.upper.mean():8.4f}{count:8.1f}", flush=True)
 
 
 def _ferret(classifier: TextClassifier, texts: list[str]) -> Callable[[], None]:

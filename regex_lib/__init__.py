@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from regex_lib.data import load_data
     from regex_lib.evaluation import evaluate_faithfulness
     from regex_lib.models import load_classifier
+    from regex_lib.rationales import extract_rationales
     from regex_lib.training import Recipe, RegexObjective, RegexTrainer, train
 
 __version__ = "0.1.0"
@@ -18,6 +19,7 @@ __all__ = [
     "RegexTrainer",
     "attribute",
     "evaluate_faithfulness",
+    "extract_rationales",
     "load_classifier",
     "load_data",
     "train",
@@ -29,6 +31,7 @@ _HOMES = {
     "RegexTrainer": "training",
     "attribute": "attributions",
     "evaluate_faithfulness": "evaluation",
+    "extract_rationales": "rationales",
     "load_classifier": "models",
     "load_data": "data",
     "train": "training",

@@ -27,7 +27,7 @@ GRID: list[tuple[str, dict[str, Any]]] = [
     *(("saloss", {"kl_weight": weight}) for weight in (0.02, 0.2)),
     *(("saliency_guided", {"saliency_guided_weight": weight}) for weight in (0.3, 1.0)),
     *(("smart", {"smart_weight": 1.0, "smart_step": step}) for step in (1e-3, 1e-2)),
-    ("freelb", {}),
+    *(("freelb", {"freelb_epsilon": epsilon}) for epsilon in (0.005, 0.02, 0.1)),
     ("random_mask_only", {}),
 ]
 

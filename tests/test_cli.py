@@ -16,9 +16,12 @@ from typing import NamedTuple
 
 import pandas as pd
 import pytest
+from reference.unchecked import without_type_checks
 from safetensors.torch import load_file, save_file
 
-from regex_lib.cli.shared import faithfulness_table
+from regex_lib import cli, evaluation
+from regex_lib.cli.shared import Console, faithfulness_table
+from regex_lib.errors import UserError
 from regex_lib.evaluation import ATTRIBUTIONS, COLUMNS
 
 PROGRAM = Path(sys.executable).parent / "regex-lib"
@@ -136,7 +139,13 @@ def test_without_arguments_there_is_help(regex_lib):
     ("command", "options"),
     [
         ("train", "--data --model --recipe --output --layers --max-train --epochs --batch-size --learning-rate --seed"),
-        ("evaluate", "--data --split --attributions --max-examples --replacement --max-length --seed --output"),
+        (
+            "evaluate",
+            (
+                "--data --split --attributions --metrics --ratios --level --replacement --max-examples --max-length "
+                "--batch-size --precision --seed --output --output-dir"
+            ),
+        ),
         ("explain", "text --attribution --output"),
         ("demo", "--output"),
     ],
@@ -374,12 +383,13 @@ def test_a_piped_table_is_whole(run):
     assert [row[0] for row in rows] == list(ATTRIBUTIONS)
     assert {len(row) for row in rows} == {len(COLUMNS)}
     assert "…" not in result.out
+    assert "Higher is better: sufficiency, comprehensiveness." in result.out
 
 
 def test_a_narrow_terminal_shows_every_number(capsys):
     numbers = pd.DataFrame([dict.fromkeys(COLUMNS, 0.125) | {"attribution": "integrated_gradients"}])
     table = faithfulness_table(numbers, "a model")
-    cli.Console(width=80).print(table)
+    Console(width=80).print(table)
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert shown.count("0.125") == len(COLUMNS) - 1
@@ -451,6 +461,15 @@ def test_texts_without_content_alone_cannot_be_evaluated(regex_lib, run, table):
         ("--attributions", "attention,integrated_gradient", ["unknown attribution", "'integrated_gradients'"]),
         ("--attributions", "", ["unknown attribution ''"]),
         ("--attributions", "random,random", ["one or more different names"]),
+        ("--metrics", "loo_taus", ["unknown metric 'loo_taus': did you mean 'loo_tau'"]),
+        ("--metrics", "max_sensitivity", ["max_sensitivity says nothing of faithfulness"]),
+        ("--ratios", "0.1;0.5", ["--ratios must be numbers separated by commas", "'0.1;0.5'"]),
+        ("--ratios", "0.1,2", ["ratios must lie above 0 and at most at 1, got [0.1, 2.0]"]),
+        ("--replacement", "unk", ["replacement must be 'pad', 'mask', 'delete' or 'attention', got 'unk'"]),
+        ("--level", "letter", ["level must be 'token' or 'word', got 'letter'"]),
+        ("--batch-size", 0, ["--batch-size", "greater than or equal to 1"]),
+        ("--precision", "fp8", ["precision must be 'fp32' or 'bf16', got 'fp8'"]),
+        ("--output-dir", "/dev/null/folder", ["cannot write to '/dev/null/folder': "]),
         ("--max-examples", 0, ["--max-examples", "greater than or equal to 1"]),
         ("--max-length", 513, ["max_length must be between 3 and the model's 512"]),
         ("--seed", 2**64, ["--seed"]),
@@ -460,12 +479,93 @@ def test_texts_without_content_alone_cannot_be_evaluated(regex_lib, run, table):
     ],
 )
 def test_a_wrong_option_of_evaluate_is_told(regex_lib, run, option, value, parts):
-    says(regex_lib("evaluate", run, "--data", "reviews:films", option, value), *parts)
+    with without_type_checks():
+        says(regex_lib("evaluate", run, "--data", "reviews:films", option, value), *parts)
 
 
-def test_a_wrong_replacement_is_told_by_the_real_program(run):
-    result = program("evaluate", run, "--data", "reviews:films", "--replacement", "unk")
-    says(result, "replacement must be 'pad', 'mask', 'delete' or 'attention', got 'unk'")
+def test_every_setting_reaches_the_evaluation(regex_lib, run, monkeypatch):
+    asked = {}
+
+    def evaluated(*inputs, progress, **settings):
+        asked.update(settings, attributions=inputs[2], metrics=inputs[3])
+        raise UserError("enough")
+
+    monkeypatch.setattr(evaluation, "evaluate_faithfulness", evaluated)
+    options = (
+        *("--attributions", "random, attention", "--metrics", "loo_tau, infidelity", "--ratios", "0.1, 0.5"),
+        *("--level", "word", "--replacement", "delete", "--max-examples", 3, "--max-length", 9, "--batch-size", 5),
+        *("--precision", "bf16", "--seed", 7, "--output-dir", "folder"),
+    )
+    says(regex_lib("evaluate", run, "--data", "reviews:films", *options), "enough")
+    assert asked == {
+        "attributions": ["random", "attention"], "metrics": ["loo_tau", "infidelity"], "ratios": [0.1, 0.5],
+        "level": "word", "replacement": "delete", "max_examples": 3, "max_length": 9, "batch_size": 5,
+        "precision": "bf16", "seed": 7, "output_dir": Path("folder"),
+    }  # fmt: skip
+
+
+def test_the_table_says_of_each_metric_which_direction_is_better(regex_lib, run, tmp_path):
+    names = "eraser_sufficiency,loo_tau,eraser_comprehensiveness,flip_fraction"
+    options = ("--attributions", "random", "--metrics", names, "--max-examples", 2, "--output", tmp_path / "table.csv")
+    result = regex_lib("evaluate", run, "--data", "reviews:films", *options)
+    assert (
+        "Higher is better: loo_tau, eraser_comprehensiveness. Lower is better: eraser_sufficiency, flip_fraction."
+        in result.out
+    )
+    assert {*names.split(","), "degenerate_share", "accuracy"} <= set(pd.read_csv(tmp_path / "table.csv"))
+
+
+def test_a_second_start_goes_on_with_the_folder(regex_lib, run, tmp_path):
+    def evaluated(folder):
+        options = ("--attributions", "random", "--max-examples", 4, "--output-dir", folder)
+        assert regex_lib("evaluate", run, "--data", "reviews:films", *options).code == 0
+        return (folder / "table.parquet").read_bytes(), {p: p.stat().st_mtime_ns for p in shards_in(folder)}
+
+    first, again = evaluated(tmp_path / "one"), evaluated(tmp_path / "one")
+    assert first == again
+    assert first[0] == evaluated(tmp_path / "two")[0]
+
+
+def shards_in(folder):
+    return [path for path in folder.glob("*.parquet") if re.fullmatch(r"[0-9a-f]{32}", path.stem)]
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_and_ends_with_the_same_table(run, tmp_path, table):
+    """Ten shards of 128 texts."""
+    data = table("text,label", *(f"film {number},{number % 2}" for number in range(1280)))
+    options = ("evaluate", run, "--data", data, "--split", "train", "--attributions", "random", "--output-dir")
+    started = subprocess.Popen([PROGRAM, *map(str, options), tmp_path / "killed"], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 240
+        while not shards_in(tmp_path / "killed") and time.monotonic() < deadline:
+            time.sleep(0.005)
+    finally:
+        started.send_signal(signal.SIGKILL)
+        started.wait()
+    finished = {path: path.stat().st_mtime_ns for path in shards_in(tmp_path / "killed")}
+    assert 0 < len(finished) < 10
+    assert not (tmp_path / "killed" / "table.parquet").exists()
+    assert program(*options, tmp_path / "killed").code == 0
+    assert finished.items() <= {path: path.stat().st_mtime_ns for path in shards_in(tmp_path / "killed")}.items()
+    whole = program(*options, tmp_path / "whole")
+    assert len(shards_in(tmp_path / "whole")) == 10
+    assert (tmp_path / "killed" / "table.parquet").read_bytes() == (tmp_path / "whole" / "table.parquet").read_bytes()
+    assert "1280" in whole.out
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_table_of_one_and_show_it_once(run, tmp_path, table):
+    data = table("text,label", *(f"film {number},{number % 2}" for number in range(300)))
+    options = ("evaluate", run, "--data", data, "--split", "train", "--attributions", "random", "--output")
+    one = program(*options, tmp_path / "one.csv")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    both = subprocess.run(
+        [*launch, PROGRAM, *map(str, options), tmp_path / "two.csv"], capture_output=True, encoding="utf-8",
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300, check=True,
+    )  # fmt: skip
+    assert both.stdout == one.out
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "two.csv"), pd.read_csv(tmp_path / "one.csv"), atol=1e-12)
 
 
 def test_a_table_that_cannot_be_written_is_told(regex_lib, run, tmp_path):

@@ -1,4 +1,9 @@
-"""Feature attributions: which tokens a prediction rests on."""
+"""Feature attributions: which tokens a prediction rests on.
+
+Attention-aware layer-wise relevance propagation (AttnLRP, Achtibat et al. 2024) is not among them: its rule for the
+softmax leaves part of the relevance to a bias, so that scores do not add up to the logit. :func:`deep_lift` splits the
+same operations without a rest.
+"""
 
 from regex_lib.attributions.attention import attention, attention_rollout, scaled_attention
 from regex_lib.attributions.compatibility import acl2022_input_x_gradient, acl2022_integrated_gradients

@@ -1,6 +1,5 @@
 """From texts to explanations: one call for every attribution method."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from regex_lib.attributions.registry import find_method
+from regex_lib.attributions.words import word_scores, words_of
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
 
@@ -42,20 +42,13 @@ class Explanation:
         return [self.text[start:end] for start, end in self.offsets]
 
     def words(self) -> list[tuple[str, float]]:
-        """Whitespace-separated words of the text with the sum of their tokens' scores.
+        """The words of the text that have tokens, each with the sum of its tokens' scores.
 
-        Words beyond a truncation are left out.
+        Punctuation is a word of its own: see :func:`regex_lib.attributions.words_of`.
         """
-        spans = [match.span() for match in re.finditer(r"\S+", self.text)]
-        totals = [0.0] * len(spans)
-        word, last = 0, -1
-        for (start, _), score in zip(self.offsets, self.scores, strict=True):
-            while word < len(spans) - 1 and start >= spans[word][1]:
-                word += 1
-            totals[word] += score
-            last = word
-        kept = spans[: last + 1] if self.truncated else spans
-        return [(self.text[a:b], total) for (a, b), total in zip(kept, totals, strict=False)]
+        words = words_of(self.text, self.offsets, [True] * len(self.offsets))
+        totals = word_scores(words, self.scores)
+        return [(self.text[start:end], total) for (start, end), total in zip(words.spans, totals, strict=True)]
 
 
 def score_batch(
@@ -109,7 +102,7 @@ def attribute(
         >>> explanation.tokens
         ['A', 'touching', ',', 'un', 'hur', 'ried', 'film', '.']
         >>> [word for word, _ in explanation.words()]
-        ['A', 'touching,', 'unhurried', 'film.']
+        ['A', 'touching', ',', 'unhurried', 'film', '.']
     """
     find_method(method)
     if isinstance(texts, str):

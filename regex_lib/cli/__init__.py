@@ -1,4 +1,4 @@
-"""The command line: demo, train, explain, evaluate."""
+"""The command line: demo, train, explain, evaluate, rationales."""
 
 import io
 import os
@@ -7,17 +7,22 @@ from typing import NoReturn
 
 import typer
 
+from regex_lib.cli.book import book
 from regex_lib.cli.demo import demo
 from regex_lib.cli.evaluate import evaluate
 from regex_lib.cli.explain import explain
+from regex_lib.cli.rationales import rationales
+from regex_lib.cli.study import study
 from regex_lib.cli.train import train
 from regex_lib.errors import UserError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for _command in (train, evaluate, explain, demo):
+for _command in (train, evaluate, explain, rationales, demo):
     app.command()(_command)
+app.add_typer(study, name="study")
+app.add_typer(book, name="book")
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer has no public name for it
 _INTERRUPTED = 130

@@ -80,9 +80,10 @@ def progress_bar(title: str) -> Iterator[Progress]:
 
 
 def faithfulness_table(rows: "pd.DataFrame", title: str) -> Table:
-    """A table for the terminal, a row per attribution."""
-    caption = "sufficiency, comprehensiveness: normalised, higher is better"
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD)
+    """A table for the terminal, a row per attribution; its caption says of each metric which direction is better."""
+    from regex_lib.evaluation import directions
+
+    table = Table(title=title, caption=directions(rows.columns), box=box.SIMPLE_HEAD)
     for column in rows.columns:
         if column == "attribution":
             table.add_column(column, no_wrap=True)

@@ -1,7 +1,7 @@
 """One model, one data set, many attributions: one table."""
 
 from regex_lib.evaluation.faithfulness import ATTRIBUTIONS, DEFAULT_METRICS, evaluate_faithfulness
-from regex_lib.evaluation.measures import METRICS, Metric, find_metric
+from regex_lib.evaluation.measures import METRICS, Metric, directions, find_metric
 from regex_lib.evaluation.prediction import classify
 from regex_lib.evaluation.removals import Level, Replacement
 from regex_lib.evaluation.report import COLUMNS, FaithfulnessReport, check_table_path, read_report
@@ -17,6 +17,7 @@ __all__ = [
     "Replacement",
     "check_table_path",
     "classify",
+    "directions",
     "evaluate_faithfulness",
     "find_metric",
     "read_report",

@@ -87,16 +87,17 @@ class Chunk:
         if method == "leave_one_out" and alike:
             token_scores = self.drops  # the very passes that it would run
         else:
-            token_scores = torch.zeros(self.batch.input_ids.shape)
+            token_scores = torch.zeros(self.batch.input_ids.shape, dtype=torch.float64)
             for part, batch in self.parts():
                 target = self.removals.target[part].to(batch.input_ids.device)
-                scores = score_batch(self.classifier, batch, method, target, **options)
-                token_scores[part, : scores.shape[1]] = scores.cpu().to(token_scores)
-        undefined = token_scores.isnan().any(dim=1)
+                found = score_batch(self.classifier, batch, method, target, **options)
+                token_scores[part, : found.shape[1]] = found.cpu().to(token_scores)
+        scores = self.removals.features.scores(token_scores)
+        undefined = scores.isnan().any(dim=1)  # a word's sum is also where infinite scores cancel out
         if undefined.any():
             row = self.rows[int(undefined.nonzero()[0])]
             raise UserError(f"attribution {method!r} gives scores for example {row} that are not numbers")
-        return Explained(self, method, options, token_scores, self.removals.features.scores(token_scores))
+        return Explained(self, method, options, token_scores, scores)
 
 
 @dataclass(frozen=True)

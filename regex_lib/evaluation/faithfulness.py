@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from regex_lib.errors import UserError
 from regex_lib.evaluation.measuring import measure
-from regex_lib.evaluation.prediction import Precision, predictor
+from regex_lib.evaluation.prediction import Precision, labelled_texts, predictor
 from regex_lib.evaluation.protocol import Convention, Protocol
 from regex_lib.evaluation.removals import Level, Replacement
 from regex_lib.evaluation.report import FaithfulnessReport
@@ -100,7 +100,8 @@ def evaluate_faithfulness(
         seed: of the drawn examples and of the random attribution.
         options: options of single methods by their names, such as ``{"integrated_gradients": {"n_steps": 50}}``.
         metric_options: the same for metrics, such as ``{"naopc_sufficiency": {"method": "beam"}}``.
-        precision: ``"bf16"`` runs the masked inputs in bfloat16, for GPUs; attributions keep the weights' precision.
+        precision: ``"bf16"`` runs the masked inputs in bfloat16, for GPUs; attributions keep the weights' precision,
+            but for leave-one-out where it asks for the same inputs.
         compiled: run the masked inputs through ``torch.compile``.
         output_dir: write per-example results here, shard by shard, instead of keeping them, so that memory does not
             grow with the data; a second start skips the shards that are finished. A shard is found again by all that
@@ -113,8 +114,9 @@ def evaluate_faithfulness(
         The report.
 
     Raises:
-        UserError: if a name is unknown, a setting or a label is out of its range, no example has content, the model or
-            an attribution gives no numbers, or the output folder cannot be written to.
+        UserError: if a name is unknown, a setting or a label is out of its range, the data has other columns, no
+            example has content, the model or an attribution gives no numbers, or the output folder cannot be written
+            to.
 
     References:
         DeYoung et al. 2020, section 4; Carton et al. 2020; Chrysostomou and Aletras 2022, section 3.
@@ -141,8 +143,7 @@ def evaluate_faithfulness(
     for name, value in (("batch_size", batch_size), ("shard_size", shard_size)):
         if value < 1:
             raise UserError(f"{name} must be 1 or more, got {value}")
-    classifier.check_labels(dataset["label"])
-    dataset = dataset.select_columns(["text", "label"])
+    dataset = labelled_texts(dataset, classifier)
     rows = _draw(dataset, max_examples, seed)
     shards = [rows[start : start + shard_size] for start in range(0, len(rows), shard_size)]
     folder = None if output_dir is None else ShardFolder(Path(output_dir), classifier, protocol)
@@ -205,19 +206,22 @@ def _advancing(progress: Callable[[int], None] | bool, total: int) -> Iterator[C
 def _report(
     results: pd.DataFrame | Shards, protocol: Protocol, seed: int, classes: int, texts: int
 ) -> FaithfulnessReport:
-    facts, sums = [], []
+    facts, sums, counts = [], [], []
     for frame in frames_of(results):
         facts.append(
             frame.loc[frame["attribution"] == protocol.attributions[0], ["label", "prediction", "probability"]]
         )
-        sums.append(frame.filter(like="@").groupby(frame["attribution"], sort=False).sum())
+        points = frame.filter(like="@").groupby(frame["attribution"], sort=False)
+        sums.append(points.sum())
+        counts.append(points.count())
     if not facts:
         raise UserError("no text has content tokens: there is nothing to evaluate")
     labels, predictions, confidence = (torch.from_numpy(column) for column in pd.concat(facts).to_numpy(copy=True).T)
     # The classification needs no more of the probabilities than the largest, and of which class it is.
     probabilities = torch.zeros(len(labels), classes, dtype=torch.float64)
     probabilities.scatter_(1, predictions.long()[:, None], confidence[:, None])
-    means = pd.concat(sums).groupby(level=0, sort=False).sum() / len(labels)
+    total, count = (pd.concat(parts).groupby(level=0, sort=False).sum() for parts in (sums, counts))
+    means = total / count  # over the examples that have a score
     metrics = dict.fromkeys(name.partition("@")[0] for name in means)
     points = [
         {"attribution": name, "ratio": ratio, **{metric: means.loc[name, f"{metric}@{ratio}"] for metric in metrics}}

@@ -1,15 +1,38 @@
 """A report as a figure."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from regex_lib.evaluation.measures import METRICS
 
 __all__ = ["report_figure"]
 
+_COLUMNS = 3  # panels side by side
+_GREY = "#6b6b6b"  # of the control, which also is the only one with a dashed line
+_PALETTE = sns.color_palette("colorblind", 10).as_hex()
+_DARK = [sns.set_hls_values(colour, l=0.25) for colour in _PALETTE]
+_COLOURS = {
+    "random": _GREY,
+    "attention": _PALETTE[0],
+    "scaled_attention": _PALETTE[9],
+    "input_x_gradient": _PALETTE[1],
+    "integrated_gradients": _PALETTE[3],
+}  # the same for an attribution in every figure
+_OTHERS = [*(_PALETTE[i] for i in (2, 4, 5, 6)), *(_DARK[i] for i in (0, 1, 2, 3, 4)), _PALETTE[8]]
+_MARKERS = "osD^vP*X<>pdhH8"
 
-def report_figure(table: pd.DataFrame, curves: pd.DataFrame, metrics: list[str]) -> Figure:
+
+def report_figure(table: pd.DataFrame, curves: pd.DataFrame, metrics: Sequence[str]) -> Figure:
     """A panel for each metric: its curve over the ratios, or bars of its means where it has none.
+
+    Colours are safe for the colour-blind; markers and names tell attributions apart without them.
 
     Args:
         table: one row per attribution.
@@ -17,23 +40,62 @@ def report_figure(table: pd.DataFrame, curves: pd.DataFrame, metrics: list[str])
         metrics: which columns to draw.
     """
     names = list(table["attribution"])
-    colours = dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
-    with sns.axes_style("whitegrid"):
+    styles = _styles(names)
+    width = min(_COLUMNS, len(metrics))
+    height = -(-len(metrics) // width)
+    with sns.axes_style("whitegrid"), plt.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure, axes = plt.subplots(
-            1, len(metrics), figsize=(4.5 * len(metrics), 4), layout="constrained", squeeze=False
+            height, width, figsize=(4.2 * width, 3.2 * height + 0.6), layout="constrained", squeeze=False
         )
-        for axis, metric in zip(axes[0], metrics, strict=True):
+        for axis, metric in zip(axes.flat, metrics, strict=False):
             if metric in curves:
-                sns.lineplot(
-                    curves, x="ratio", y=metric, hue="attribution", style="attribution", markers=True, palette=colours,
-                    ax=axis, legend=False,
-                )  # fmt: skip
-                axis.set(xlabel="share of the text")
+                _draw_curves(axis, curves, metric, styles)
             else:
-                sns.barplot(table, x="attribution", y=metric, hue="attribution", palette=colours, ax=axis, legend=False)
-                axis.set(xlabel="", xticks=[])
-            axis.set(title=metric.replace("_", " "), ylabel="")
-        handles = [plt.Line2D([], [], color=colours[name], lw=3, label=name.replace("_", " ")) for name in names]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(names)))
+                _draw_bars(axis, table, metric, styles)
+            axis.set_title(_title(metric), fontsize="medium")
+        for axis in axes.flat[len(metrics) :]:
+            axis.remove()
+        if any(metric in curves for metric in metrics):
+            handles = [Line2D([], [], label=name.replace("_", " "), **style) for name, style in styles.items()]
+            figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(names)))
     plt.close(figure)  # or a notebook would show it twice
     return figure
+
+
+def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour, marker and line for each attribution."""
+    others = [name for name in names if name not in _COLOURS]
+    colours = _COLOURS | {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)}
+    return {
+        name: {
+            "color": colours[name],
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "linestyle": "--" if name == "random" else "-",
+        }
+        for place, name in enumerate(names)
+    }
+
+
+def _title(metric: str) -> str:
+    title = metric.replace("_", " ")
+    if metric not in METRICS:
+        return title
+    return f"{title} ({'higher' if METRICS[metric].higher_is_better else 'lower'} is better)"
+
+
+def _draw_curves(axis: Axes, curves: pd.DataFrame, metric: str, styles: dict[str, dict[str, Any]]) -> None:
+    for name, style in styles.items():
+        points = curves[curves["attribution"] == name].sort_values("ratio")
+        axis.plot(points["ratio"], points[metric], clip_on=False, zorder=3, **style)
+    axis.set(xlabel="share of the text in the rationale", xlim=(0, None))
+
+
+def _draw_bars(axis: Axes, table: pd.DataFrame, metric: str, styles: dict[str, dict[str, Any]]) -> None:
+    """With the number at each bar; a metric that is defined for no example has none."""
+    names = [name.replace("_", " ") for name in table["attribution"]]
+    bars = axis.barh(names, table[metric], color=[style["color"] for style in styles.values()], zorder=3)
+    labels = ["" if pd.isna(value) else f"{value:.2f}" for value in table[metric]]
+    axis.bar_label(bars, labels, padding=2, fontsize="small")
+    axis.invert_yaxis()  # the first attribution on top, as in the table
+    axis.margins(x=0.15)
+    axis.grid(visible=False, axis="y")

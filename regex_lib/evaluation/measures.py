@@ -5,7 +5,7 @@ A metric is a function of an :class:`regex_lib.evaluation.chunk.Explained` (text
 are ranked as everywhere: of equal scores, the earlier one is the more important.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -30,9 +30,11 @@ from regex_lib.metrics import (
     removal_curve_area,
 )
 
-__all__ = ["METRICS", "Metric", "find_metric"]
+__all__ = ["METRICS", "Metric", "directions", "find_metric"]
 
 Answers = Float[Tensor, "examples removals classes"]
+
+_PAIRED = 16  # texts whose pairs of features are in memory at once
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ def find_metric(name: str) -> Metric:
     if name not in METRICS:
         raise unknown_name("metric", name, METRICS)
     return METRICS[name]
+
+
+def directions(columns: Iterable[str]) -> str:
+    """For which metrics of a table a higher value is better, and for which a lower one. Other columns are passed over.
+
+    Example:
+        >>> directions(["attribution", "comprehensiveness", "loo_tau", "infidelity", "accuracy"])
+        'Higher is better: comprehensiveness, loo_tau. Lower is better: infidelity.'
+    """
+    names = [name for name in columns if name in METRICS]
+    sides = {
+        "Higher": [name for name in names if METRICS[name].higher_is_better],
+        "Lower": [name for name in names if not METRICS[name].higher_is_better],
+    }
+    return " ".join(f"{side} is better: {', '.join(found)}." for side, found in sides.items() if found)
 
 
 def _rationales(explained: Explained) -> Bool[Tensor, "examples ratios features"]:
@@ -137,7 +154,8 @@ def _flip_fraction(explained: Explained) -> Float[Tensor, " examples"]:
 
 def _loo_tau(explained: Explained) -> Float[Tensor, " examples"]:
     chunk = explained.chunk
-    return leave_one_out_tau(explained.scores.double(), chunk.drops, chunk.removals.features.mask)
+    pieces = (x.split(_PAIRED) for x in (explained.scores.double(), chunk.drops, chunk.removals.features.mask))
+    return torch.cat([leave_one_out_tau(*piece) for piece in zip(*pieces, strict=True)])
 
 
 def _monotonicity(explained: Explained) -> Float[Tensor, " examples"]:

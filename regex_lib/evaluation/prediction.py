@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regex_lib.attributions.explain import length_batches
+from regex_lib.errors import UserError
 from regex_lib.metrics import classification_report
 from regex_lib.models import TextClassifier, evaluating
 
-__all__ = ["Precision", "PredictEmbedded", "classify", "predictor"]
+__all__ = ["Precision", "PredictEmbedded", "classify", "labelled_texts", "predictor"]
 
 Precision = Literal["fp32", "bf16"]
 
@@ -34,7 +35,8 @@ def classify(
         max_length: cut longer texts; the model's maximum by default.
 
     Raises:
-        UserError: if a label is not one of the model's classes, or ``batch_size`` is below 1.
+        UserError: if the data has other columns, a label is not one of the model's classes, or ``batch_size`` is below
+            1.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -42,8 +44,8 @@ def classify(
         >>> sorted(classify(load_classifier("minilm", layers=1), rows))
         ['accuracy', 'ece', 'macro_f1']
     """
+    dataset = labelled_texts(dataset, classifier)
     texts, labels = list(dataset["text"]), list(dataset["label"])
-    classifier.check_labels(labels)
     predict = predictor(classifier)
     order, parts = [], []
     with evaluating(classifier):
@@ -52,6 +54,19 @@ def classify(
             parts.append(predict(classifier.embed(batch.input_ids), batch.attention_mask).cpu())
             order += rows
     return classification_report(torch.cat(parts), torch.tensor([labels[row] for row in order]))
+
+
+def labelled_texts(dataset: datasets.Dataset, classifier: TextClassifier) -> datasets.Dataset:
+    """The columns ``text`` and ``label`` of a data set.
+
+    Raises:
+        UserError: if it has no such column, or a label is not one of the model's classes.
+    """
+    for column in ("text", "label"):
+        if column not in dataset.column_names:
+            raise UserError(f"the data has no column {column!r}, only: {', '.join(dataset.column_names)}; rename one")
+    classifier.check_labels(dataset["label"])
+    return dataset.select_columns(["text", "label"])
 
 
 def predictor(classifier: TextClassifier, *, precision: Precision = "fp32", compiled: bool = False) -> PredictEmbedded:

@@ -40,7 +40,8 @@ class FaithfulnessReport:
     Sufficiency and comprehensiveness are the normalised ones, averaged over the ratios; both lie in [0, 1], and higher
     is better. They are comparable between attributions of one model; between models only with care, because the
     normaliser differs: read them beside the ``random`` row and the accuracy. The other metrics are told by
-    :func:`regex_lib.evaluation.evaluate_faithfulness`, and :attr:`notes` says for which of them lower is better.
+    :func:`regex_lib.evaluation.evaluate_faithfulness`, and ``directions(report.table)`` (in
+    :mod:`regex_lib.evaluation`) says for which of them lower is better.
 
     Args:
         examples: one row per example and attribution, or the shards in which these rows are.
@@ -96,18 +97,20 @@ class FaithfulnessReport:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the table must know about its examples and its columns, a line each."""
+        """What a reader of the table must know about its examples, a line each."""
         cut = sum(int(frame.drop_duplicates("example")["truncated"].sum()) for frame in frames_of(self._stored))
         left_out = self.settings["left_out"]
         notes = [f"Longer than the model takes, and cut: {cut} of the texts."] if cut else []
         notes += [f"Without content tokens, and left out: {left_out} of the texts."] if left_out else []
-        names = _scores(next(iter(frames_of(self._stored))))
-        lower = [name for name in names if name in METRICS and not METRICS[name].higher_is_better]
-        return notes + ([f"Lower is better: {', '.join(lower)}."] if lower else [])
+        return notes
 
     def plot(self) -> Figure:
         """The curves of each attribution over the ratios, and a bar for each where a metric has no curve."""
-        return report_figure(self.table, self.curves, _scores(next(iter(frames_of(self._stored)))))
+        return report_figure(self.table, self.curves, self._metrics)
+
+    @property
+    def _metrics(self) -> list[str]:
+        return _scores(next(iter(frames_of(self._stored))))
 
     def to_file(self, path: str | Path) -> None:
         """Write the table as .parquet, .csv or .json (one record per row).

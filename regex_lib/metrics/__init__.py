@@ -12,9 +12,13 @@ from regex_lib.metrics.erasure import (
     normalised_sufficiency,
 )
 from regex_lib.metrics.flips import decision_flip, flip_fraction
+from regex_lib.metrics.plausibility import auprc, iou_f1, token_f1
+from regex_lib.metrics.randomisation import expected_jaccard, rank_correlation, top_k_jaccard
 from regex_lib.metrics.removal import RemovalMemo, removal_curve, removal_curve_area
 from regex_lib.metrics.sensitivity import infidelity, max_sensitivity, random_perturbations
+from regex_lib.metrics.shortcuts import planted_precision, planted_rank
 from regex_lib.metrics.soft import scaled_attribution, soft_comprehensiveness, soft_keep_mask, soft_sufficiency
+from regex_lib.metrics.stability import embedding_noise, surviving_scores
 from regex_lib.metrics.statistics import (
     EffectSize,
     SignedRankTest,
@@ -35,14 +39,18 @@ __all__ = [
     "WinRate",
     "aopc_bounds",
     "area_over_perturbation_curve",
+    "auprc",
     "bootstrap_interval",
     "classification_report",
     "decision_flip",
     "effect_size",
+    "embedding_noise",
     "expected_calibration_error",
+    "expected_jaccard",
     "flip_fraction",
     "holm",
     "infidelity",
+    "iou_f1",
     "is_degenerate",
     "leave_one_out_tau",
     "max_sensitivity",
@@ -51,13 +59,19 @@ __all__ = [
     "normalised_comprehensiveness",
     "normalised_sufficiency",
     "paired_bootstrap",
+    "planted_precision",
+    "planted_rank",
     "random_perturbations",
+    "rank_correlation",
     "removal_curve",
     "removal_curve_area",
     "scaled_attribution",
     "soft_comprehensiveness",
     "soft_keep_mask",
     "soft_sufficiency",
+    "surviving_scores",
+    "token_f1",
+    "top_k_jaccard",
     "wilcoxon_signed_rank",
     "win_rate",
 ]

@@ -1,7 +1,7 @@
 """Attribution scores as coloured text: HTML for notebooks and files, styled text for terminals."""
 
 import html
-import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,15 @@ from regex_lib.errors import UserError
 
 __all__ = ["Heatmap", "heatmap", "terminal_heatmap"]
 
-# Orange and blue stay apart for every common kind of colour blindness; strength is also in the lightness, for grey.
+# Orange and blue stay apart for every common kind of colour blindness. For grey, strength is also in the lightness, and
+# the sign of a strong token in its underline.
 _TOWARDS, _AWAY = (230, 120, 20), (40, 110, 190)
 
+# A light card in dark pages too, with its colours on paper and where a system replaces colours by its own.
 _STYLE = (
     "font-family:system-ui,sans-serif;line-height:2;padding:.6em .8em;border:1px solid #bbb;border-radius:6px;"
-    "background:#fff;color:#111;max-width:50em"
+    "background:#fff;color:#111;max-width:50em;color-scheme:light;forced-color-adjust:none;"
+    "-webkit-print-color-adjust:exact;print-color-adjust:exact"
 )
 
 
@@ -55,8 +58,9 @@ def heatmap(
 ) -> Heatmap:
     """Explanations as coloured text: orange speaks for the explained class, blue against it.
 
-    The deeper a colour, the stronger the token; the strongest are underlined too. Scores are scaled by the largest
-    magnitude in each explanation, as the legend says. A text alternative names the strongest words.
+    The deeper a colour, the stronger the token. Those of more than half the largest magnitude are underlined too, with
+    a dashed line if they speak against the class, so that a grey print tells them apart. Scores are scaled by the
+    largest magnitude in each explanation, as the legend says. A text alternative names the strongest words.
 
     Args:
         explanations: from :func:`regex_lib.attributions.attribute`; one, several, or several with a title each.
@@ -105,7 +109,8 @@ def _span(piece: str, share: float) -> str:
     if share == 0.0:
         return html.escape(piece)
     red, green, blue = _tint(share)
-    underline = "text-decoration:underline;" if abs(share) > 0.5 else ""
+    line = "" if share > 0 else " dashed"
+    underline = f"text-decoration:underline{line};" if abs(share) > 0.5 else ""
     return (
         f'<span title="{share:+.2f}" style="background:rgb({red},{green},{blue});color:#111;{underline}'
         f'border-radius:3px;padding:.1em .05em">{html.escape(piece)}</span>'
@@ -146,14 +151,19 @@ def _caption(explanation: Explanation, label_names: Sequence[str] | None) -> str
 
 
 def _strongest(explanation: Explanation) -> str:
-    strongest = sorted(explanation.words(), key=lambda word: -abs(word[1]))[:3]
-    bare = [(re.sub(r"[^\w-]", "", word) or word, score) for word, score in strongest]
-    return ", ".join(f"{word} ({score:+.2g})" for word, score in bare) or "none"
+    words = explanation.words()
+    real = [word for word in words if not _is_punctuation(word[0])] or words
+    strongest = sorted(real, key=lambda word: -abs(word[1]))[:3]
+    return ", ".join(f"{word} ({score:+.2g})" for word, score in strongest) or "none"
+
+
+def _is_punctuation(word: str) -> bool:
+    return all(unicodedata.category(character).startswith("P") for character in word)
 
 
 def _legend() -> str:
     swatches = " ".join(_span(f"{share:+.1f}", share) for share in (-1.0, -0.5, 0.5, 1.0))
     return (
         f'<p style="margin:0;font-size:.8em;color:#333">against {swatches} for the explained class; '
-        "scores as a share of the largest magnitude in each text; strong tokens are underlined</p>"
+        "scores as a share of the largest magnitude in each text; strong tokens are underlined, dashed if against</p>"
     )

@@ -140,6 +140,9 @@ def _freelb(passes: Passes) -> Float[Tensor, ""]:
         passes.embeddings,
         passes.batch.attention_mask,
         steps=passes.recipe.freelb_steps,
+        step_size=passes.recipe.freelb_epsilon / 2,
+        init_size=passes.recipe.freelb_epsilon / 2,
+        max_norm=passes.recipe.freelb_epsilon,
     )
 
 

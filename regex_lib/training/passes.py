@@ -117,7 +117,8 @@ class Passes:
     @cached_property
     def attribution(self) -> Float[Tensor, "batch tokens"]:
         """What guides: scores of the content tokens, without a graph."""
-        return _ATTRIBUTIONS[self.recipe.attribution](self).detach().masked_fill(~self.batch.content_mask, 0.0)
+        scores = _ATTRIBUTIONS[self.recipe.attribution](self).detach().masked_fill(~self.batch.content_mask, 0.0)
+        return _degraded(scores, self.batch.content_mask, self.recipe.attribution_noise)
 
     @cached_property
     def target(self) -> Float[Tensor, "batch tokens"]:
@@ -203,6 +204,20 @@ def _shuffled(
     # The i-th smallest draw's position receives the score of the i-th content token.
     source = (~content_mask).long().argsort(dim=-1, stable=True)
     return torch.zeros_like(scores).scatter(-1, draws.argsort(dim=-1), scores.gather(-1, source))
+
+
+def _degraded(
+    scores: Float[Tensor, "batch tokens"], content_mask: Bool[Tensor, "batch tokens"], share: float
+) -> Float[Tensor, "batch tokens"]:
+    """Each token is chosen with the probability ``share``; the scores of an example's chosen tokens are shuffled.
+
+    An example keeps the scores it has, so that only their places degrade. Of n tokens a token keeps its own score with
+    the probability (1 - share) + (1 - (1 - share)^n) / n, which falls from 1 to the 1 / n of a shuffled target.
+    """
+    if not share:  # and no random number is drawn
+        return scores
+    chosen = content_mask & (torch.rand_like(scores) < share)
+    return torch.where(chosen, _shuffled(scores, chosen), scores)
 
 
 def _random_state(device: torch.device) -> Tensor:

@@ -60,10 +60,12 @@ class Recipe:
 
     smart_weight: float = 0.0
     """Weight of SMART's smoothness."""
-    smart_step: float = 0.01
-    """Its largest change of an embedding's entry. The published .001 hardly moves a model of this size."""
+    smart_step: float = 0.001
+    """Its largest change of an embedding's entry."""
     freelb_weight: float = 0.0
     """Weight of FreeLB's adversarial classification loss."""
+    freelb_epsilon: float = 0.02
+    """Size of its perturbation as a share of the embeddings' norm; its start and its steps are half as large."""
     freelb_steps: int = 3
     """Its steps of ascent, each with its own forward and backward pass."""
 
@@ -100,6 +102,9 @@ class Recipe:
     norm: both cost nothing where that gradient is at hand. ``"text_rank"`` does not look at the model."""
     attribution_steps: int = 3
     """Steps of the Integrated Gradients."""
+    attribution_noise: float = 0.0
+    """Share of the tokens, drawn anew in every step, whose scores are in random order among them: 0 leaves the
+    attribution as it is, 1 shuffles it. It decides the mask and the target alike."""
     mask_ratio: float = 0.3
     """Share of the content tokens that are masked: the paper's K."""
     masking: Literal["mask", "pad", "delete"] = "mask"
@@ -167,22 +172,21 @@ class Recipe:
         return replace(self, **options)
 
 
-_SHARES = ("robust_until", "guidance_from", "guidance_warmup", "mask_ratio", "kl_smoothing")
+_SHARES = ("robust_until", "guidance_from", "guidance_warmup", "attribution_noise", "mask_ratio", "kl_smoothing")
 _COUNTS = {"attribution_steps": 1, "freelb_steps": 1, "vat_power_iterations": 0}
 _POSITIVE = ("igr_step", "kl_temperature")
 
-_IGR: dict[str, Any] = {"igr_weight": 3e-4}
-_VAT: dict[str, Any] = {"vat_weight": 0.5}
-_EGT: dict[str, Any] = {"kl_weight": 0.02}
-_REGEX = _IGR | _VAT | _EGT
+_ROBUST: dict[str, Any] = {"igr_weight": 0.01, "vat_weight": 0.1}
+_EGT: dict[str, Any] = {"kl_weight": 0.005}
+_REGEX = _ROBUST | _EGT
 # The rivals do not wait for attributions to settle: they have none, or take part from the first step.
 _FROM_THE_START: dict[str, Any] = {"guidance_from": 0.0}
 
 RECIPES: dict[str, Recipe] = {
     "vanilla": Recipe(),
-    "igr": Recipe(**_IGR),
-    "vat": Recipe(**_VAT),
-    "robust": Recipe(**_IGR, **_VAT),
+    "igr": Recipe(igr_weight=0.01),
+    "vat": Recipe(vat_weight=0.5),
+    "robust": Recipe(**_ROBUST),
     "egt": Recipe(**_EGT),
     "regex": Recipe(**_REGEX),
     "regex_two_stage": Recipe(**_REGEX, robust_until=0.5, guidance_from=0.5),
@@ -195,7 +199,8 @@ RECIPES: dict[str, Recipe] = {
     "smart": Recipe(smart_weight=1.0),
     "freelb": Recipe(cross_entropy_weight=0.0, freelb_weight=1.0),
 }
-"""The named recipes. The paper's own coefficients are not known; these were chosen on validation data."""
+"""The named recipes. The paper's own coefficients are not known; these were chosen on validation data, by
+``results/recipe_search.py``."""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -1,5 +1,7 @@
 """Gradients at the input, around it and on the way to it: against captum, closed forms and finer sums."""
 
+import math
+
 import captum.attr
 import numpy as np
 import pytest
@@ -190,16 +192,49 @@ def test_equal_angles_are_those_of_a_walk_along_the_path(pieces):
     baselines[0, 1] = embeddings[0, 1]  # a token that does not move
     ends = path_ends(embeddings, baselines, pieces, "equal_angle")
     for row in range(2):
-        expected = reference.equal_angle_ends(embeddings[row].numpy(), baselines[row].numpy(), pieces)
-        assert np.abs(ends[row].numpy() - expected).max() < 1e-3
+        grid, turned = reference.angle_walked(embeddings[row].numpy(), baselines[row].numpy())
+        expected = np.interp(np.arange(pieces + 1) / pieces, turned, grid)
+        assert np.abs(ends[row].numpy() - expected).max() < 1e-5
     assert pieces == 1 or (ends - path_ends(embeddings, baselines, pieces, "midpoint")).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("n_steps", [1, 5, 14])
+def test_points_are_hale_and_trefethens_in_the_angle(n_steps):
+    embeddings, _ = random_batch([4, 3], 5)
+    baselines = 0.3 * torch.randn_like(embeddings)
+    points, weights = path_points(embeddings, baselines, n_steps, "equal_angle")
+    nodes, gauss = np.polynomial.legendre.leggauss(n_steps)
+    terms = [(2 * k + 1, math.comb(2 * k, k) / 4**k / (2 * k + 1)) for k in range(5)]  # of the arcsine's series
+    total = sum(coefficient for _, coefficient in terms)
+    spread = sum(c * nodes**power for power, c in terms) / total
+    slope = sum(c * power * nodes ** (power - 1) for power, c in terms) / total
+    for row in range(2):
+        grid, turned = reference.angle_walked(embeddings[row].numpy(), baselines[row].numpy())
+        place = np.interp((spread + 1) / 2, turned, grid)
+        assert np.abs(points[row].numpy() - place).max() < 1e-5
+        weight = gauss * slope / np.interp(place, grid, np.gradient(turned, grid))
+        assert np.abs(weights[row].numpy() - weight / weight.sum()).max() < 1e-4
+
+
+def test_a_smooth_integrand_is_resolved_as_by_gauss():
+    forward, embeddings, attended, target = case()
+    baselines = baselines_of(embeddings, attended)
+    exact = integrated_gradients(
+        forward, embeddings, baselines, attended, target, n_steps=60, quadrature="gauss_legendre"
+    )
+    few, more = (
+        (integrated_gradients(forward, embeddings, baselines, attended, target, n_steps=n) - exact).abs().max()
+        for n in (14, 28)
+    )
+    assert few < 1e-2
+    assert more < few / 20, "not by the square of the number of points, as midpoints would"
 
 
 def test_twice_the_pieces_halve_each_of_them():
     embeddings, _ = random_batch([4, 3], 5)
     for quadrature in NESTED:
         ends, finer = (path_ends(embeddings, torch.zeros_like(embeddings), n, quadrature) for n in (6, 12))
-        assert torch.equal(finer[:, ::2], ends)
+        assert_close(finer[:, ::2], ends, rtol=0, atol=1e-12)
 
 
 def test_a_path_that_does_not_move_is_cut_evenly():
@@ -209,6 +244,26 @@ def test_a_path_that_does_not_move_is_cut_evenly():
     ends = path_ends(embeddings, baselines, 4, "equal_angle")
     assert_close(ends[0], torch.linspace(0, 1, 5))
     assert ends.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_path_to_or_from_nothing_can_be_cut(dtype):
+    zero, other = torch.zeros(1, 2, 3, dtype=dtype), torch.ones(1, 2, 3, dtype=dtype)
+    for ends in (path_ends(zero, other, 8, "equal_angle"), 1 - path_ends(other, zero, 8, "equal_angle").flip(1)):
+        assert ends.isfinite().all()
+        assert (ends.diff(dim=1) > 0).all()
+        assert_close(ends, path_ends(zero, other, 8, "equal_angle"))
+
+
+@pytest.mark.parametrize("quadrature", QUADRATURES)
+def test_inputs_and_baselines_that_need_gradients_are_constants_here(quadrature):
+    forward, embeddings, attended, target = case()
+    baselines = baselines_of(embeddings, attended)
+    expected = integrated_gradients(forward, embeddings, baselines, attended, target, quadrature=quadrature)
+    points = (tensor.detach().clone().requires_grad_() for tensor in (embeddings, baselines))
+    scores = integrated_gradients(forward, *points, attended, target, quadrature=quadrature)
+    assert not scores.requires_grad
+    assert torch.equal(scores, expected)
 
 
 @pytest.mark.parametrize("quadrature", QUADRATURES)
@@ -346,7 +401,7 @@ def test_the_mean_baseline_is_the_mean_of_the_embedding_matrix(tiny):
 def test_scores_add_up_from_every_baseline(tiny, baseline):
     tiny.model.get_input_embeddings().weight.data *= 0.1  # a tame model
     batch, target = tiny.tokenize(TEXTS), torch.tensor([0, 1, 1, 0])
-    scores = score_batch(tiny, batch, "integrated_gradients", target, n_steps=60, baseline=baseline)
+    scores = score_batch(tiny, batch, "integrated_gradients", target, n_steps=100, baseline=baseline)
     with torch.no_grad():
         ends = tiny.embed(batch.input_ids), baseline_embeddings(tiny, batch, baseline)
         full, empty = (tiny(end, batch.attention_mask).logits.gather(1, target[:, None])[:, 0] for end in ends)

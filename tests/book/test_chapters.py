@@ -1,66 +1,133 @@
-"""Every chapter runs, and the twin that the book shows is the executed form of its source."""
+"""Every chapter runs as Colab would run its copy: from the set-up cell on, in a clean environment that has torch."""
 
-import importlib.util
-import tomllib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import venv
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
+from filelock import FileLock
 
-ROOT = Path(__file__).parents[2]
-CHAPTERS = tomllib.loads((Path(__file__).parent / "chapters.toml").read_text())
-SOURCES = sorted(path for path in (ROOT / "book").glob("*.py") if path.name != "execute.py")
+import regex_lib
+from regex_lib.book.colab import citations, colab_copy, set_up_cell
+from regex_lib.book.directives import Names
+from regex_lib.book.execution import execute
+from regex_lib.book.gates import unsolved
+from regex_lib.book.layout import find_book
+from regex_lib.book.notebooks import code_cells, read_twin, tags_of, to_notebook, twin_of
 
-
-def load_execute():
-    spec = importlib.util.spec_from_file_location("execute", ROOT / "book" / "execute.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def own_cells(notebook: nbformat.NotebookNode) -> list[tuple[str, str, tuple[str, ...]]]:
-    cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    return [(cell.cell_type, cell.source, tuple(cell.metadata.get("tags", []))) for cell in cells]
+BOOK = find_book(Path(__file__))
+ENVIRONMENT = BOOK.root / "_build" / "colab"
+KERNEL = "like-colab"
+# What stands in for the address of the repository: this clone's files as they are now.
+REPOSITORY = f"file://{ENVIRONMENT / 'repository'}"
 
 
 def kinds_of_output(notebook: nbformat.NotebookNode) -> list[set[str]]:
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    own = [cell for cell in code if "injected-parameters" not in cell.metadata.get("tags", [])]
-    return [{kind for out in cell.outputs for kind in out.get("data", {"text": ""})} for cell in own]
+    cells = [cell for cell in code_cells(notebook) if "set-up" not in tags_of(cell)]
+    return [{kind for out in cell.outputs for kind in out.get("data", {"text": ""})} for cell in cells]
 
 
-def test_every_chapter_has_its_test_sizes() -> None:
-    assert [path.stem for path in SOURCES] == sorted(CHAPTERS)
+@pytest.fixture(scope="session")
+def clean_environment(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """An environment that was set up by the set-up cell, once for all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    ENVIRONMENT.mkdir(parents=True, exist_ok=True)
+    with FileLock(ENVIRONMENT / "lock"):
+        if not (shared / "set-up").exists():
+            make_repository(ENVIRONMENT / "repository")
+            make_environment()
+            (shared / "run").mkdir()
+            notebook = nbformat.v4.new_notebook(cells=[set_up_cell(REPOSITORY, regex_lib.__version__)])
+            with pytest.MonkeyPatch.context() as patch:
+                use_environment(patch)
+                execute(notebook, shared / "run", {}, kernel=KERNEL)
+            (shared / "set-up").touch()
+    return ENVIRONMENT
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_the_twin_is_the_executed_source(source: Path) -> None:
-    twin = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
-    assert own_cells(twin) == own_cells(load_execute().to_notebook(source)), "run: make chapters"
-    code = [cell for cell in twin.cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in code), "a cell was not executed"
-    assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
-    assert sum(bool(cell.outputs) for cell in code) >= 3, "the twin shows no outputs"
+def make_repository(folder: Path) -> None:
+    """The files of the package, committed and tagged."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "book/01_quickstart.ipynb"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(BOOK.root / name, folder / name)
+    shutil.copytree(BOOK.root / "regex_lib", folder / "regex_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "package"],
+        ["tag", f"v{regex_lib.__version__}"],
+    ):
+        subprocess.run([*git, *command], check=True)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_the_parameters_of_the_test_are_the_chapters(source: Path) -> None:
-    known = papermill.inspect_notebook(str(source.with_suffix(".ipynb")))
-    assert set(CHAPTERS[source.stem]["parameters"]) <= set(known)
+def make_environment() -> None:
+    """What Colab has before the set-up cell: torch and a kernel. What is there already is used again, without ours."""
+    made_of = hashlib.sha256((BOOK.root / "constraints.txt").read_bytes()).hexdigest()
+    record, python = ENVIRONMENT / "made-of", str(ENVIRONMENT / "env" / "bin" / "python")
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    if record.is_file() and record.read_text() == made_of:
+        subprocess.run([*pip, "uninstall", "--yes", "regex-lib"], check=True)
+        return
+    venv.create(ENVIRONMENT / "env", clear=True, with_pip=True)
+    subprocess.run([*pip, "install", "--constraint", BOOK.root / "constraints.txt", "torch", "ipykernel"], check=True)
+    spec = ENVIRONMENT / "jupyter" / "kernels" / KERNEL / "kernel.json"
+    spec.parent.mkdir(parents=True, exist_ok=True)
+    argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
+    record.write_text(made_of)
+
+
+def use_environment(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("JUPYTER_PATH", str(ENVIRONMENT / "jupyter"))
+    patch.setenv("PIP_CONSTRAINT", str(BOOK.root / "constraints.txt"))
+    patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+    patch.setenv("OMP_NUM_THREADS", "1")  # beside other tests, a second thread only waits
+    patch.delenv("PYTHONPATH", raising=False)
+
+
+def installed(environment: Path, package: str) -> Path:
+    (folder,) = environment.glob(f"env/lib/python*/site-packages/{package}-*.dist-info")
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_the_chapter_runs_at_small_size(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # beside other tests, a second thread only waits
-    clean, executed = tmp_path / "clean.ipynb", tmp_path / "executed.ipynb"
-    nbformat.write(load_execute().to_notebook(source), clean)
-    sizes = CHAPTERS[source.stem]
-    papermill.execute_notebook(
-        clean, executed, sizes["parameters"], kernel_name="python3", cwd=tmp_path, execution_timeout=sizes["seconds"],
-        progress_bar=False,
-    )  # fmt: skip
-    ran, twin = (nbformat.read(path, as_version=4) for path in (executed, source.with_suffix(".ipynb")))
-    assert kinds_of_output(ran) == kinds_of_output(twin), "the run shows something else than the book does"
+@pytest.mark.skipif(os.name == "nt", reason="the paths of the environment are those of Unix")
+def test_the_set_up_cell_installs_the_package_and_leaves_torch(clean_environment: Path) -> None:
+    direct = json.loads((installed(clean_environment, "regex_lib") / "direct_url.json").read_text())
+    assert direct["vcs_info"]["requested_revision"] == f"v{regex_lib.__version__}"
+    assert installed(clean_environment, "torch").stat().st_mtime < installed(clean_environment, "numpy").stat().st_mtime
+    assert (installed(clean_environment, "torch") / "REQUESTED").is_file()  # by us, before; not by the cell
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)
+def test_the_chapter_runs_at_small_size(
+    source: Path, clean_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_environment(monkeypatch)
+    names = Names(citations(BOOK.folder / "references.bib"))
+    notebook = colab_copy(to_notebook(source), REPOSITORY, regex_lib.__version__, names)
+    sizes = BOOK.test_sizes(source.stem)
+    ran = execute(notebook, tmp_path, sizes["parameters"], kernel=KERNEL, seconds=sizes["seconds"])
+    assert kinds_of_output(ran) == kinds_of_output(read_twin(twin_of(source))), (
+        "the run shows something else than the book"
+    )
+    assert unsolved(with_solutions_marked(ran, source)) == []
+
+
+def with_solutions_marked(ran: nbformat.NotebookNode, source: Path) -> nbformat.NotebookNode:
+    """The source's cells with the outputs of the copy: the copy no longer says where a solution starts."""
+    marked = to_notebook(source)
+    outputs = {cell["id"]: cell.outputs for cell in ran.cells if cell.cell_type == "code"}
+    for cell in marked.cells:
+        if cell.cell_type == "code":
+            cell.outputs = outputs[cell["id"]]
+    return marked

@@ -9,7 +9,7 @@ from reference.linear_classifier import LinearClassifier
 
 from regex_lib.attributions import METHODS
 from regex_lib.errors import UserError
-from regex_lib.evaluation import METRICS, evaluate_faithfulness
+from regex_lib.evaluation import METRICS, Metric, classify, evaluate_faithfulness
 
 EVERY = [name for name in METRICS if name != "max_sensitivity"] + ["max_sensitivity"]
 ATTRIBUTIONS = ["random", "input_x_gradient"]
@@ -83,6 +83,27 @@ def test_undefined_scores_are_left_out_of_the_mean_and_counted():
     assert two["loo_tau_undefined"].tolist() == [0.0, 0.0]
 
 
+def test_a_curve_averages_the_examples_that_have_a_score(make_tiny, monkeypatch):
+    def compute(explained, answers):
+        return torch.tensor([[math.nan, 0.25], [0.5, 0.75]], dtype=torch.float64)
+
+    def nothing(explained):
+        return torch.zeros_like(explained.chunk.removals.features.mask)[:, None]
+
+    monkeypatch.setitem(METRICS, "mine", Metric(compute, nothing, always_defined=False))
+    rows = datasets.Dataset.from_dict({"text": ["a", "a film"], "label": [1, 1]})
+    report = evaluate_faithfulness(make_tiny(), rows, ["random"], ["mine"], ratios=(0.2, 0.5))
+    assert report.curves["mine"].tolist() == [0.5, 0.5]
+    assert report.table[["mine", "mine_undefined"]].values.tolist() == [[0.625, 0.5]]
+
+
+def test_data_with_other_columns_are_refused(make_tiny):
+    rows = datasets.Dataset.from_dict({"sentence": ["a film"], "label": [1]})
+    for work in (evaluate_faithfulness, classify):
+        with pytest.raises(UserError, match="the data has no column 'text', only: sentence, label; rename one"):
+            work(make_tiny(), rows)
+
+
 def test_logits_that_are_no_numbers_are_an_error(make_tiny):
     classifier = make_tiny()
     classifier.model.classifier.bias.data[0] = torch.nan
@@ -101,3 +122,15 @@ def test_scores_that_are_no_numbers_are_an_error(make_tiny, monkeypatch, level):
     message = "attribution 'input_x_gradient' gives scores for example 1 that are not numbers"
     with pytest.raises(UserError, match=message):
         table_of(make_tiny(), ["a fine film", "dull"], level=level)
+
+
+def test_infinite_scores_are_ranked_unless_they_cancel_out_within_a_word(make_tiny, monkeypatch):
+    def infinite(classifier, batch, target):
+        scores = torch.zeros(batch.input_ids.shape)
+        scores[:, 1], scores[:, 2] = torch.inf, -torch.inf
+        return scores
+
+    monkeypatch.setitem(METHODS, "input_x_gradient", infinite)
+    assert table_of(make_tiny(), ["dull-ish"], ["comprehensiveness"])["comprehensiveness"].notna().all()
+    with pytest.raises(UserError, match="gives scores for example 0 that are not numbers"):
+        table_of(make_tiny(), ["dull-ish"], ["comprehensiveness"], level="word")

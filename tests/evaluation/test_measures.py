@@ -1,6 +1,7 @@
 """Every metric as evaluate_faithfulness gives it: by hand, against plain loops, and what it must not depend on."""
 
 import functools
+import math
 
 import datasets
 import pandas as pd
@@ -113,8 +114,27 @@ def test_infidelity_by_hand(scored, monkeypatch):
     assert found.loc[0, "infidelity"] == pytest.approx(expected)
 
 
-def test_max_sensitivity_by_hand():
+def test_soft_metrics_by_hand(scored):
+    """The odds are 6 x 2. One word is kept, or removed, for certain and the other never: nothing is left to chance."""
+    order = scored("a_b", [3.0, -1.0])
+    metrics = ["soft_sufficiency", "soft_comprehensiveness"]
+    found = values(LinearClassifier(FACTORS), ["a b"], order, metrics)
+    full, without_a, without_b, span = 12 / 13, 2 / 3, 6 / 7, 12 / 13 - 1 / 2 + 1e-4
+    assert found.loc[0].tolist() == pytest.approx([1 - (full - without_b) / span, (full - without_a) / span])
+
+
+def test_max_sensitivity_by_hand(monkeypatch):
     """InputXGradient of a linear classifier is its input: scores move as far as the embeddings do."""
+    noise = torch.zeros(2, 1, 5, 1, dtype=torch.float64)
+    noise[:, 0, 1:4, 0] = torch.tensor([[0.3, 0.0, 0.0], [0.0, 0.4, -0.3]])
+    monkeypatch.setattr(perturbed.metrics, "random_perturbations", lambda *_, **__: noise)
+    metrics = ["comprehensiveness", "max_sensitivity"]
+    found = values(LinearClassifier(FACTORS), ["a b c"], "input_x_gradient", metrics)
+    length = math.hypot(math.log(6), math.log(2), math.log(4))
+    assert found.loc[0, "max_sensitivity"] == pytest.approx(0.5 / length)
+
+
+def test_the_radius_of_max_sensitivity_is_a_share_of_the_embeddings():
     metrics = ["comprehensiveness", "max_sensitivity"]
     options = {"max_sensitivity": {"samples": 40, "radius": 0.1}}
     found = values(LinearClassifier(FACTORS), ["a b c"], "input_x_gradient", metrics, metric_options=options)
@@ -346,6 +366,22 @@ def test_leave_one_out_agrees_with_itself_and_costs_nothing_more():
     found = values(classifier, ["a b c"], "leave_one_out", ["loo_tau"], replacement="mask")
     assert found["loo_tau"].tolist() == [1.0]
     assert sum(classifier.passes) == 5  # the full text, nothing, and three without a word
+
+
+def test_scores_in_double_precision_keep_their_order(scored):
+    """Apart by less than single precision tells."""
+    classifier = LinearClassifier({"a": 6.0, "b": 2.0, "c": 0.25})
+    close = scored("close", [1.0, 1.0 + 1e-12, 1.0 + 2e-12])
+    assert values(classifier, ["a b c"], close, ["loo_tau"])["loo_tau"].tolist() == [-1.0]
+
+
+def test_the_tau_of_many_texts_is_that_of_each(make_tiny):
+    """More texts than are compared at once."""
+    classifier = make_tiny().double()
+    texts = [" ".join(["a", "fine", "dull", "film", "never"][: 2 + i % 4]) + " not" * (i // 4) for i in range(20)]
+    found = values(classifier, texts, "input_x_gradient", ["loo_tau"])["loo_tau"]
+    alone = [values(classifier, [text], "input_x_gradient", ["loo_tau"]).loc[0, "loo_tau"] for text in texts[::7]]
+    assert found[::7].tolist() == pytest.approx(alone)
 
 
 def test_a_metric_of_ones_own_is_one_entry(make_tiny, monkeypatch):

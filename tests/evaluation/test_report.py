@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from regex_lib.evaluation import FaithfulnessReport
+from regex_lib.attributions import METHODS
+from regex_lib.evaluation import METRICS, FaithfulnessReport, directions
+from regex_lib.evaluation.figure import _styles, report_figure
+from regex_lib.plots.style import ATTRIBUTION_COLOURS
 
 ROWS = pd.DataFrame(
     {
@@ -56,23 +59,54 @@ def test_points_of_curves_are_no_scores(report):
     assert not any("@" in name for name in report.table)
 
 
-def test_notes_tell_what_is_cut_left_out_and_better_when_lower(report):
+def test_notes_tell_what_is_cut_and_left_out(report):
     assert report.notes == [
         "Longer than the model takes, and cut: 1 of the texts.",
         "Without content tokens, and left out: 3 of the texts.",
-        "Lower is better: flip_fraction.",
     ]
+
+
+def test_directions_are_told_for_every_metric_of_a_table(report):
+    assert directions(report.table) == "Higher is better: sufficiency, loo_tau. Lower is better: flip_fraction."
+    assert directions(METRICS).count(", ") == len(METRICS) - 2
+    assert directions(["attribution", "accuracy"]) == ""
 
 
 def test_the_figure_has_a_curve_or_bars_for_each_metric(report):
     figure = report.plot()
-    assert [axis.get_title() for axis in figure.axes] == ["sufficiency", "loo tau", "flip fraction"]
-    curves, *bars = figure.axes
-    assert [line.get_ydata().tolist() for line in curves.lines if len(line.get_xdata())] == [[0.1], [0.5]]
-    assert curves.get_xlabel() == "share of the text"
-    assert [bar.get_height() for container in bars[1].containers for bar in container] == [0.75, 0.25]
+    assert [axis.get_title() for axis in figure.axes] == [
+        "sufficiency (higher is better)", "loo tau (higher is better)", "flip fraction (lower is better)",
+    ]  # fmt: skip
+    curves, undefined, bars = figure.axes
+    assert [line.get_ydata().tolist() for line in curves.lines] == [[0.1], [0.5]]
+    assert curves.get_xlabel() == "share of the text in the rationale"
+    assert [bar.get_width() for bar in bars.patches] == [0.75, 0.25]
+    for axis, numbers in ((undefined, ["0.50", ""]), (bars, ["0.75", "0.25"])):
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["random", "attention"]
+        assert [text.get_text() for text in axis.texts] == numbers
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["random", "attention"]
     assert plt.get_fignums() == []
+
+
+def test_a_legend_stands_beside_curves_only(report):
+    rows = ROWS.astype({"loo_tau": float}).drop(columns=["sufficiency", "sufficiency@0.1"])
+    without = FaithfulnessReport(rows, CURVES[["attribution", "ratio"]], {"accuracy": 0.9}, {"left_out": 0})
+    assert not without.plot().legends
+
+
+def test_attributions_look_the_same_as_in_other_figures_and_differ_from_each_other():
+    styles = _styles(list(METHODS))
+    assert {name: styles[name]["color"] for name in ATTRIBUTION_COLOURS} == ATTRIBUTION_COLOURS
+    assert len({(str(style["color"]), style["marker"]) for style in styles.values()}) == len(METHODS)
+    assert [name for name, style in styles.items() if style["linestyle"] == "--"] == ["random"]
+
+
+def test_many_metrics_are_drawn_in_rows_of_three():
+    names = [f"m{number}" for number in range(7)]
+    table = pd.DataFrame({"attribution": ["random"], **{name: [0.5] for name in names}})
+    figure = report_figure(table, CURVES[["attribution", "ratio"]], names)
+    assert [axis.get_title() for axis in figure.axes] == names
+    assert figure.axes[-1].get_subplotspec().rowspan.start == 2
 
 
 def test_the_figure_can_be_saved(report, tmp_path):

@@ -166,9 +166,10 @@ def test_scores_are_scaled_by_the_largest_magnitude_of_each_text():
     assert [span["title"] for span in page.spans] == ["+0.25", "-1.00", "+0.50", "+1.00"]
 
 
-def test_only_strong_tokens_are_underlined():
+def test_only_strong_tokens_are_underlined_and_the_line_says_which_way():
     page = Page(heatmap(explain("abc", scores=[0.5, -0.6, 1.0])).markup)
-    assert ["underline" in span["style"] for span in page.spans] == [False, True, True]
+    lines = [span["style"].partition("text-decoration:")[2].partition(";")[0] for span in page.spans]
+    assert lines == ["", "underline dashed", "underline"]
 
 
 def test_orange_speaks_for_the_class():
@@ -197,9 +198,31 @@ def test_the_text_alternative_names_the_strongest_words():
     assert label.endswith("Strongest words: dull (-0.9), bore (+0.5), a (+0.2).")
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("no ! ,", "no (+0.1)"), ("! ,", ", (-0.9), ! (+0.1)"), ("no 😀", "😀 (-0.9), no (+0.1)")],
+    ids=["a word", "no words", "an emoji"],
+)
+def test_the_text_alternative_names_punctuation_only_where_there_is_nothing_else(text, named):
+    first, *others = text.split()
+    offsets = [(0, len(first)), *((text.index(other), text.index(other) + 1) for other in others)]
+    (label,) = Page(heatmap(explain(text, offsets, [0.1, -0.9, 0.9][: len(offsets)])).markup).labels
+    assert label.endswith(f"Strongest words: {named}.")
+
+
 def test_the_text_alternative_of_no_words_says_none():
     (label,) = Page(heatmap(explain("", [], [])).markup).labels
     assert label.endswith("Strongest words: none.")
+
+
+def test_the_card_stands_on_its_own_colours_on_dark_pages_and_on_paper():
+    style = dict(part.split(":") for part in Page(heatmap(explain("a")).markup).tags[0][1]["style"].split(";"))
+    assert (style["background"], style["color"]) == ("#fff", "#111")
+    assert style["print-color-adjust"] == "exact"
+    small = [attributes["style"] for _, attributes in Page(heatmap(explain("a")).markup).tags if "style" in attributes]
+    colours = {part.partition(":")[2] for style in small for part in style.split(";") if part.startswith("color:")}
+    assert colours == {"#111", "#333"}
+    assert contrast((0x33, 0x33, 0x33), (255, 255, 255)) > 7
 
 
 def test_a_right_to_left_text_sets_its_own_direction():

@@ -34,13 +34,14 @@ def path_integral(
     return ((embeddings - baseline) * total).sum(dim=-1)
 
 
-def equal_angle_ends(embeddings: np.ndarray, baseline: np.ndarray, pieces: int, added: float = 1 / 3) -> np.ndarray:
-    """Cuts of one text's path, (tokens, dim), from the angles themselves, step by small step.
+def angle_walked(embeddings: np.ndarray, baseline: np.ndarray, added: float = 1 / 3) -> tuple[np.ndarray, np.ndarray]:
+    """How far one text's tokens, (tokens, dim), have turned together along the path, walked in small steps.
 
-    What the model adds is a coordinate of its own, at right angles to all others.
+    Gives the places on the path and the share of the angle that lies before each. What the model adds is a coordinate
+    of its own, at right angles to all others.
     """
     moving = (embeddings != baseline).any(axis=1)
-    height = added * np.linalg.norm(embeddings[moving], axis=1).mean()
+    height = added * np.maximum(*(np.linalg.norm(x[moving], axis=1) for x in (embeddings, baseline))).mean()
     grid = np.linspace(0, 1, 20001)
     turned = np.zeros(len(grid))
     for end, start in zip(embeddings[moving], baseline[moving], strict=True):
@@ -48,7 +49,7 @@ def equal_angle_ends(embeddings: np.ndarray, baseline: np.ndarray, pieces: int, 
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         chords = np.linalg.norm(np.diff(vectors, axis=0), axis=1)
         turned[1:] += np.cumsum(2 * np.arcsin(chords / 2))
-    return np.interp(np.arange(pieces + 1) / pieces, turned / turned[-1], grid)
+    return grid, turned / turned[-1]
 
 
 def leave_one_out(

@@ -212,7 +212,7 @@ def test_smart_and_freelb_are_asked_at_the_clean_input(exact, plain):
         lambda embeddings: F.cross_entropy(direct.logits(embeddings), LABELS, reduction="none"),
         direct.embeddings, attended, steps=2,
     )  # fmt: skip
-    assert_close(term_of(exact, "freelb", freelb_steps=2), expected)
+    assert_close(term_of(exact, "freelb", freelb_steps=2, freelb_epsilon=0.1), expected)
 
 
 def test_saliency_guided_training_masks_the_tokens_of_the_smallest_gradient(exact, plain):
@@ -426,6 +426,63 @@ def test_a_shuffled_target_changes_the_divergence_and_nothing_else(exact):
     for name in ("cross_entropy", "igr", "vat"):
         assert_close(control[name], guided[name])
     assert not torch.isclose(control["kl"], guided["kl"])
+
+
+# Degradation
+
+
+def degraded(share, tokens=4, examples=1):
+    """Scores 1, 2... of the content tokens between two that are not, before and after."""
+    content = torch.tensor([False, *[True] * tokens, False]).expand(examples, -1)
+    scores = (torch.arange(tokens + 2.0) * content[0]).expand(examples, -1)
+    return scores, passes._degraded(scores, content, share), content
+
+
+def test_without_noise_scores_stay_and_nothing_is_drawn():
+    before = torch.get_rng_state()
+    scores, found, _ = degraded(0.0)
+    assert torch.equal(found, scores)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_with_nothing_but_noise_every_order_is_as_likely():
+    _, found, content = degraded(1.0, tokens=3, examples=6000)
+    assert not found[~content].any()
+    orders, counts = found.unique(dim=0, return_counts=True)
+    assert len(orders) == 6
+    assert counts.tolist() == pytest.approx([1000] * 6, abs=150)  # 5 standard deviations
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 5])
+def test_the_more_noise_the_fewer_tokens_keep_their_scores(tokens):
+    kept = []
+    for share in (0.2, 0.5, 0.8, 1.0):
+        scores, found, content = degraded(share, tokens, examples=4000)
+        assert torch.equal(found.sort(dim=1).values, scores.sort(dim=1).values)
+        assert not found[~content].any()
+        kept.append((found == scores)[content].double().mean().item())
+        assert kept[-1] == pytest.approx((1 - share) + (1 - (1 - share) ** tokens) / tokens, abs=0.03)
+    assert kept == sorted(kept, reverse=True)
+    assert kept[-1] < kept[0] or tokens == 1
+
+
+def test_an_example_of_one_token_has_nothing_to_shuffle(make_tiny):
+    recipe = EVERYTHING.changed(attribution_noise=1.0)
+    noisy, clean = (passes_of(make_tiny(), chosen).attribution for chosen in (recipe, EVERYTHING))
+    assert torch.equal(noisy[2], clean[2])  # "never"
+    assert not torch.equal(noisy, clean)
+
+
+def test_noise_reaches_the_mask_and_the_target_and_nothing_else(exact):
+    noisy = EVERYTHING.changed(attribution_noise=1.0)
+    guided, control = (run(RegexObjective(exact, recipe).train()) for recipe in (EVERYTHING, noisy))
+    for name in ("cross_entropy", "igr", "vat"):
+        assert torch.equal(control[name], guided[name]), name
+    assert not torch.isclose(control["kl"], guided["kl"])
+    masks = {tuple(masked_positions(exact, noisy, seed).flatten().tolist()) for seed in range(5)}
+    assert len(masks) > 1
+    step = passes_of(exact, noisy)
+    assert torch.equal(step.target, step.attribution)
 
 
 def masked_positions(classifier, recipe, seed):

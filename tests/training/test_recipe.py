@@ -128,7 +128,9 @@ def test_without_smoothing_the_divergence_would_be_infinite():
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-@pytest.mark.parametrize("name", ["robust_until", "guidance_from", "guidance_warmup", "mask_ratio"])
+@pytest.mark.parametrize(
+    "name", ["robust_until", "guidance_from", "guidance_warmup", "attribution_noise", "mask_ratio"]
+)
 def test_shares_lie_between_0_and_1(name, value):
     with pytest.raises(UserError, match=f"{name} must be between 0 and 1, got {value}"):
         Recipe(**{name: value})

@@ -135,7 +135,7 @@ def test_without_a_checkpoint_the_training_begins(model, uninterrupted, tmp_path
         ({"seed": 3}, "its seed was 0, and is 3 now"),
         ({"batch_size": 6}, "its batch_size was 4, and is 6 now"),
         ({"precision": "bf16"}, "its precision was 'fp32', and is 'bf16' now"),
-        ({"recipe": "vanilla"}, "its igr_weight was 0.0003, and is 0.0 now"),
+        ({"recipe": "vanilla"}, "its igr_weight was 0.01, and is 0.0 now"),
         ({"provenance": {"model": "other"}}, "its model was None, and is 'other' now"),
         ({"max_train": 9}, "its train_texts was 18, and is 9 now"),
         ({"seed": 3, "save_every": None}, "its seed was 0, and is 3 now"),

@@ -1,0 +1,51 @@
+// Names and focus for what the theme and the widgets leave without: screen readers and keyboards need both.
+(() => {
+  const nameSliders = () => {
+    for (const handle of document.querySelectorAll(".noUi-handle:not([aria-label])")) {
+      const box = handle.closest(".jupyter-widgets");
+      const label = box && box.querySelector(".widget-label");
+      handle.setAttribute("aria-label", (label && label.textContent) || "slider");
+    }
+    for (const group of document.querySelectorAll(".widget-toggle-buttons:not([role])")) {
+      const label = group.querySelector(".widget-label");
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", (label && label.textContent) || "choices");
+    }
+    for (const field of document.querySelectorAll(".jupyter-widgets select, .jupyter-widgets input")) {
+      const label = field.closest(".jupyter-widgets").querySelector(".widget-label");
+      if (label && !field.labels.length && !field.hasAttribute("aria-label")) {
+        field.setAttribute("aria-label", label.textContent);
+      }
+    }
+  };
+
+  // The value of a slider is its place in a list; its readout says what that place stands for.
+  const tellValues = () => {
+    for (const readout of document.querySelectorAll(".jupyter-widgets .widget-readout")) {
+      const handle = readout.closest(".jupyter-widgets").querySelector(".noUi-handle");
+      if (handle && handle.getAttribute("aria-valuetext") !== readout.textContent) {
+        handle.setAttribute("aria-valuetext", readout.textContent);
+      }
+    }
+  };
+
+  // What scrolls must be reachable by keyboard.
+  const openScrollers = () => {
+    const boxes = ".bd-article pre, .bd-article .cell_output, .bd-article div.math, .bd-article .pst-scrollable-table-container";
+    for (const box of document.querySelectorAll(boxes)) {
+      const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+      if (scrolls && !box.hasAttribute("tabindex")) box.setAttribute("tabindex", "0");
+    }
+  };
+
+  const mend = () => {
+    nameSliders();
+    tellValues();
+    openScrollers();
+  };
+  document.addEventListener("DOMContentLoaded", () => {
+    mend();
+    new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+    window.addEventListener("resize", openScrollers);
+  });
+})();

@@ -1,0 +1,35 @@
+"""Studies: a grid of trainings and measurements, their results in one folder, and the tables that follow."""
+
+from regex_lib.study.engine import LocalPool, Pool, Progress, run_jobs
+from regex_lib.study.figure import differences_figure
+from regex_lib.study.measurements import MEASUREMENTS, measurement
+from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan, read_study
+from regex_lib.study.store import Store
+from regex_lib.study.tables import collect, costs, differences, export, means, read_export, scores
+from regex_lib.study.tasks import Job, Task
+
+__all__ = [
+    "MEASUREMENTS",
+    "Grid",
+    "Job",
+    "LocalPool",
+    "Measure",
+    "Pool",
+    "Progress",
+    "Store",
+    "Study",
+    "Task",
+    "TrainSettings",
+    "collect",
+    "costs",
+    "differences",
+    "differences_figure",
+    "export",
+    "means",
+    "measurement",
+    "plan",
+    "read_export",
+    "read_study",
+    "run_jobs",
+    "scores",
+]

@@ -1,0 +1,73 @@
+"""The figure of a study: how far each recipe is from another, with its interval."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from regex_lib.errors import UserError
+from regex_lib.plots.style import RECIPE_COLOURS, figure_style
+
+__all__ = ["differences_figure"]
+
+_NOT_PANELS = (
+    "recipe", "attribution", "metric", "base", "minus", "difference", "low", "high", "seeds", "examples", "seeds_above",
+)  # fmt: skip
+
+
+def differences_figure(
+    table: pd.DataFrame, metrics: Sequence[str] = ("sufficiency", "comprehensiveness"), *, minus: str = ""
+) -> Figure:
+    """A dot and its 95 % interval for each recipe and attribution; a column of panels for each metric.
+
+    Args:
+        table: from :func:`regex_lib.study.differences`.
+        metrics: what to show.
+        minus: ``"random"`` for what is left when the random attribution of each model is subtracted.
+
+    Returns:
+        The figure, not yet shown.
+
+    Raises:
+        UserError: if the table has none of the metrics.
+    """
+    shown = table[table["metric"].isin(metrics) & (table.get("minus", "") == minus)].dropna(subset=["low", "high"])
+    if shown.empty:
+        raise UserError(f"the table has no differences of {', '.join(metrics)}")
+    metrics = [metric for metric in metrics if (shown["metric"] == metric).any()]
+    panels = [name for name in shown if name not in _NOT_PANELS]
+    groups = [(name, rows) for name, rows in shown.groupby(panels, sort=False, observed=True)]
+    recipes = list(shown["recipe"].unique())
+    with figure_style():
+        heights = [0.8 + rows["attribution"].nunique() * (0.3 + 0.12 * len(recipes)) for _, rows in groups]
+        figure, axes = plt.subplots(
+            len(groups), len(metrics), figsize=(4.5 * len(metrics) + 2, sum(heights) + 0.7), squeeze=False,
+            layout="constrained", height_ratios=heights, sharex="col",
+        )  # fmt: skip
+        for (name, rows), row_of_axes in zip(groups, axes, strict=True):
+            for metric, axis in zip(metrics, row_of_axes, strict=True):
+                _intervals(axis, rows[rows["metric"] == metric], recipes)
+                axis.set_title(" ".join(str(value) for value in name if value), fontsize="small", loc="left")
+                axis.set_xlabel(f"{metric}: minus {', '.join(shown['base'].unique())}")
+            for axis in row_of_axes[1:]:
+                axis.set_yticklabels([])
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(recipes)), fontsize="small")
+    plt.close(figure)  # or a notebook would show it twice
+    return figure
+
+
+def _intervals(axis: Axes, rows: pd.DataFrame, recipes: Sequence[str]) -> None:
+    attributions = list(rows["attribution"].unique())
+    for recipe, shift in zip(recipes, np.linspace(-0.35, 0.35, len(recipes)), strict=True):
+        ours = rows[rows["recipe"] == recipe]
+        places = [attributions.index(name) + (shift if len(recipes) > 1 else 0.0) for name in ours["attribution"]]
+        errors = [ours["difference"] - ours["low"], ours["high"] - ours["difference"]]
+        colour = RECIPE_COLOURS.get(recipe, "#000000")
+        axis.errorbar(ours["difference"], places, xerr=errors, fmt="o", ms=4, color=colour, lw=1.5, label=recipe)
+    axis.axvline(0, color="#6b6b6b", lw=1)
+    axis.set_yticks(range(len(attributions)), [name.replace("_", " ") for name in attributions])
+    axis.set_ylim(len(attributions) - 0.5, -0.5)

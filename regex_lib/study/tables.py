@@ -1,0 +1,190 @@
+"""Tables of a study: means of every cell, and each recipe minus another, paired by seed and example."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from regex_lib.errors import UserError
+from regex_lib.metrics import Interval, bootstrap_interval, paired_bootstrap
+from regex_lib.study.measurements import FACTS, IDENTITY
+from regex_lib.study.store import Store
+from regex_lib.study.tasks import Job, Task
+
+__all__ = ["collect", "costs", "differences", "export", "means", "read_export", "scores"]
+
+MODEL = ("data", "model", "recipe", "seed")
+"""Columns that tell which model a row is about."""
+
+
+def collect(jobs: Iterable[Job], store: Store) -> pd.DataFrame:
+    """All rows of what is finished, one task's after another's: names are categories, scores are float32.
+
+    Raises:
+        UserError: if nothing is finished.
+    """
+    done = [task for job in jobs for task in job.tasks if store.has(task)]
+    if not done:
+        raise UserError(f"nothing of this study is finished in {str(store.folder)!r}: `regex-lib study run` does it")
+    frames = [store.read(task).assign(**_names(task, store)) for task in done]
+    table = pd.concat(frames, ignore_index=True)
+    texts = table.select_dtypes(["object", "str", "category"]).columns.difference(FACTS)
+    numbers = table.select_dtypes("number").columns.difference(["seed", "example", *FACTS])
+    return table.astype(dict.fromkeys(texts, "category") | dict.fromkeys(numbers, "float32"))
+
+
+def _names(task: Task, store: Store) -> dict[str, Any]:
+    """What the rows of a task go by, as text: a number such as max_examples is no score."""
+    names = {name: value if name == "seed" else str(value) for name, value in task.labels.items()}
+    if task.kind == "train":
+        provenance = store.facts(task)["provenance"]
+        names |= {"device": provenance["device"], "threads": str(provenance["threads"])}
+    return {"kind": task.kind, **names, "task": task.hash}
+
+
+def export(jobs: Iterable[Job], store: Store, path: str | Path) -> None:
+    """Write all rows to one file, with configuration and provenance of every task in its metadata.
+
+    Raises:
+        UserError: if nothing is finished, or the file cannot be written.
+    """
+    jobs = list(jobs)
+    rows = collect(jobs, store)
+    facts = {task.hash: store.facts(task) for job in jobs for task in job.tasks if store.has(task)}
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    table = table.replace_schema_metadata((table.schema.metadata or {}) | {b"regex_study": json.dumps(facts).encode()})
+    try:
+        pq.write_table(table, path, compression="zstd", compression_level=19)
+    except OSError as error:
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def read_export(path: str | Path) -> pd.DataFrame:
+    """The rows that :func:`export` wrote.
+
+    Raises:
+        UserError: if the file is not one of those.
+    """
+    try:
+        if b"regex_study" not in (pq.read_metadata(path).metadata or {}):
+            raise UserError(f"{str(path)!r} is not the export of a study")
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per score: names of the cell, ``seed``, ``example``, ``metric`` and ``value``.
+
+    Args:
+        rows: from :func:`collect`. What has no examples counts as example 0; undefined scores are left out.
+
+    Raises:
+        UserError: if nothing is measured.
+    """
+    frames = []
+    for kind, part in rows.groupby("kind", sort=False, observed=True):
+        if kind != "train":
+            part = part.dropna(axis="columns", how="all").drop(columns=["task", *FACTS], errors="ignore")
+            names = [name for name in part if name == "seed" or name in IDENTITY or part[name].dtype == "category"]
+            frames.append(part.melt(names, var_name="metric").dropna(subset="value"))
+    if not frames:
+        raise UserError("nothing is measured yet")
+    table = pd.concat(frames, ignore_index=True)
+    table["example"] = table["example"].fillna(0).astype(int) if "example" in table else 0
+    names = [name for name in table if name not in ("seed", "example", "value")]
+    table = table.astype(dict.fromkeys(names, "category"))
+    return table.drop_duplicates([*names, "seed", "example"])
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell and metric: the mean over seeds and examples, with its 95 % interval for new ones of both.
+
+    Args:
+        table: from :func:`scores`.
+    """
+    return _tidy([names | _numbers("mean", bootstrap_interval(_tensor(grid))) for names, grid in _grids(table)])
+
+
+def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
+    """Each recipe minus another, in the same cell: the mean difference, with its 95 % interval.
+
+    Only seeds and examples that both have are compared. Where ``minus`` is "random", the score of the random
+    attribution of each model has been subtracted first, which takes out what a recipe does to any explanation.
+    ``seeds_above`` says for how many seeds the difference is above 0.
+
+    Args:
+        table: from :func:`scores`.
+        base: the recipe to compare with.
+
+    Raises:
+        UserError: if nothing is measured of the base.
+    """
+    grids = {tuple(names.items()): grid for names, grid in _grids(table)}
+    if not any(dict(names)["recipe"] == base for names in grids):
+        raise UserError(f"nothing is measured of the recipe {base!r} yet")
+
+    def grid_of(names: dict[str, Any], **other: str) -> pd.DataFrame | None:
+        return grids.get(tuple((names | other).items()))
+
+    rows = []
+    for key, ours in grids.items():
+        names = dict(key)
+        theirs = grid_of(names, recipe=base)
+        if names["recipe"] == base or theirs is None:
+            continue
+        rows.append(names | {"base": base, "minus": ""} | _compare(ours, theirs))
+        if names.get("attribution", "random") != "random":
+            our_random = grid_of(names, attribution="random")
+            their_random = grid_of(names, attribution="random", recipe=base)
+            if our_random is not None and their_random is not None:
+                over = _compare(ours - our_random, theirs - their_random)
+                rows.append(names | {"base": base, "minus": "random"} | over)
+    return _tidy(rows)
+
+
+def costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per training: seconds, memory in MiB, texts, and the last losses.
+
+    Args:
+        rows: from :func:`collect`.
+    """
+    table = rows[rows["kind"] == "train"].dropna(axis="columns", how="all").drop(columns=["kind", "task"])
+    return table[[*MODEL, *table.columns.difference(MODEL, sort=False)]].reset_index(drop=True)
+
+
+def _grids(table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The scores of each cell and metric, seeds by examples."""
+    names = [name for name in table if name not in ("seed", "example", "value")]
+    for key, rows in table.groupby(names, sort=False, observed=True, dropna=False):
+        cell = {name: "" if pd.isna(value) else value for name, value in zip(names, key, strict=True)}
+        yield cell, rows.pivot(index="seed", columns="example", values="value")
+
+
+def _compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
+    ours, theirs = ours.align(theirs, join="inner")
+    interval = paired_bootstrap(_tensor(ours), _tensor(theirs))
+    above = int(((ours - theirs).mean(axis=1) > 0).sum())
+    return _numbers("difference", interval) | {"seeds_above": above}
+
+
+def _numbers(name: str, interval: Interval) -> dict[str, Any]:
+    return {
+        name: interval.estimate, "low": interval.low, "high": interval.high,
+        "seeds": interval.seeds, "examples": interval.examples,
+    }  # fmt: skip
+
+
+def _tensor(grid: pd.DataFrame) -> torch.Tensor:
+    return torch.tensor(grid.to_numpy(dtype="float64"))
+
+
+def _tidy(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Four digits, and no column that says nothing."""
+    table = pd.DataFrame(rows).round(4)
+    return table[[name for name in table if not (table[name] == "").all()]]

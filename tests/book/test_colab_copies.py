@@ -1,0 +1,140 @@
+"""The copies for Colab: no directive is left, nothing else is lost, and the first cell installs from a tag."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import regex_lib
+from regex_lib.book.build import site_of
+from regex_lib.book.colab import citations, colab_copy, set_up_cell, write_colab_copies
+from regex_lib.book.directives import Names, leftovers, to_plain
+from regex_lib.book.layout import find_book
+from regex_lib.book.notebooks import to_notebook
+from regex_lib.errors import UserError
+
+BOOK = find_book(Path(__file__))
+NAMES = Names(
+    {"li-2023": ("Li et al.", "2023"), "ross-2018": ("Ross and Doshi-Velez", "2018")},
+    {"fig-bars": 2},
+    "https://someone.github.io/regex-lib",
+)
+
+
+@pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)
+def test_no_directive_is_left_in_a_copy(source):
+    copy = colab_copy(to_notebook(source), "https://x.org/r", "0.1.0", Names(citations(BOOK.folder / "references.bib")))
+    assert [found for cell in copy.cells if cell.cell_type == "markdown" for found in leftovers(cell.source)] == []
+    nbformat.validate(copy)
+
+
+def test_a_directive_that_is_left_is_found():
+    assert leftovers("```{note}\nA note.\n```") == ["note"]
+    assert leftovers(":::{tip}\nA tip.\n:::") == ["tip"]
+    assert leftovers("See {doc}`intro`.") == ["doc"]
+    assert leftovers("```python\nx = '{doc}`intro`'\n```") == []
+
+
+@pytest.mark.parametrize(
+    ("markdown", "plain"),
+    [
+        ("Plain *text*.", "Plain *text*."),
+        ("```{note}\nOne.\n\nTwo.\n```", "> **Note.**\n>\n> One.\n>\n> Two."),
+        ("```{admonition} Beware\nOne.\n```", "> **Beware**\n>\n> One."),
+        (":::{seealso}\nOne.\n:::", "> **See also.**\n>\n> One."),
+        (
+            "```{admonition} A < B\n:class: dropdown\n\nOne.\n```",
+            "<details>\n<summary>A &lt; B</summary>\n\nOne.\n\n</details>",
+        ),
+        ("````{note}\n```{tip}\nOne.\n```\n````", "> **Note.**\n>\n> > **Tip.**\n> >\n> > One."),
+        ("```{exercise} By hand\n:label: ex-1\n\nTry.\n```", "> **Exercise. By hand**\n>\n> Try."),
+        ("```{solution-start} ex-1\n:class: dropdown\n```", "**Solution.**\n"),
+        ("```{solution-end}\n```", ""),
+        ("```{math}\n:label: eq-1\nx^2\n```", "$$\nx^2\n$$"),
+        ("```{figure} a.png\n:alt: Bars.\nThe *bars*.\n```", "![Bars.](a.png)\n\nThe *bars*."),
+        ("```python\n{doc}`intro`\n```", "```python\n{doc}`intro`\n```"),
+        ("(here)=\n# Title", "# Title"),
+        ("$$\nx\n$$ (eq-1)", "$$\nx\n$$"),
+        ("{cite:p}`li-2023`", "(Li et al., 2023)"),
+        ("{cite:p}`li-2023,ross-2018`", "(Li et al., 2023; Ross and Doshi-Velez, 2018)"),
+        ("{cite:t}`li-2023` say", "Li et al. (2023) say"),
+        ("{doc}`start <01_quickstart>`", "[start](https://someone.github.io/regex-lib/01_quickstart.html)"),
+        ("{term}`faithful`, {term}`robust <robustness>`", "faithful, robust"),
+        ("{py:func}`~regex_lib.attribute`", "`regex_lib.attribute`"),
+        ("{math}`x^2` and {eq}`eq-1`", "$x^2$ and the equation *eq-1*"),
+        ("{numref}`fig-bars` and {numref}`fig-other`", "Figure 2 and *fig-other*"),
+    ],
+)
+def test_each_form_has_its_plain_one(markdown, plain):
+    assert to_plain(markdown, NAMES) == plain
+    assert leftovers(to_plain(markdown, NAMES)) == []
+
+
+@pytest.mark.parametrize("markdown", ["```{mystery}\n```", "{mystery}`x`", "{cite:p}`nobody-1999`"])
+def test_what_has_no_plain_form_is_told(markdown):
+    with pytest.raises(UserError, match=r"mystery|nobody-1999"):
+        to_plain(markdown, NAMES)
+
+
+def notebook():
+    figure = {"mystnb": {"image": {"alt": "Bars."}, "figure": {"name": "fig-a", "caption": "The {term}`bars`."}}}
+    return nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# Title\n\nSee {numref}`fig-a`.", id="a"),
+            nbformat.v4.new_code_cell("draw()", id="b", metadata=figure),
+            nbformat.v4.new_markdown_cell("```{solution-start} ex\n```", id="c"),
+            nbformat.v4.new_code_cell("answer = 1", id="d"),
+            nbformat.v4.new_markdown_cell("```{solution-end}\n```", id="e"),
+        ]
+    )
+
+
+def test_the_first_cell_installs_from_the_tag_in_two_lines():
+    (comment, command) = set_up_cell("https://github.com/someone/regex-lib", "0.1.0").source.splitlines()
+    assert comment.startswith("#")
+    assert command == '%pip install --quiet "regex-lib[offline] @ git+https://github.com/someone/regex-lib@v0.1.0"'
+
+
+def test_a_figure_gets_its_number_and_caption():
+    copy = colab_copy(notebook(), "https://x.org/r", "0.1.0")
+    assert [cell.source for cell in copy.cells[1:4]] == [
+        "# Title\n\nSee Figure 1.",
+        "draw()",
+        "**Figure 1.** *The bars.*",
+    ]
+
+
+def test_a_solution_is_folded_in_colab():
+    folded = [
+        cell for cell in colab_copy(notebook(), "https://x.org/r", "0.1.0").cells if cell.metadata.get("cellView")
+    ]
+    assert [cell.source.splitlines()[-1] for cell in folded] == ["answer = 1"]
+    assert folded[0].source.startswith("#@title Solution")
+
+
+def test_the_notebook_that_is_copied_stays_as_it_is():
+    original = notebook()
+    colab_copy(original, "https://x.org/r", "0.1.0")
+    assert original == notebook()
+
+
+def test_the_repositorys_address_is_in_every_copy(small_book, write_twin, tmp_path):
+    (small_book.folder / "references.bib").write_text("")
+    write_twin(small_book.source("01_chapter"))
+    (path,) = write_colab_copies(small_book, tmp_path / "colab", "https://github.com/a/b", "1.2.3", site_of("a/b"))
+    copy = nbformat.read(path, as_version=4)
+    assert "git+https://github.com/a/b@v1.2.3" in copy.cells[0].source
+    assert copy.cells[1].source.startswith("*Run on ")
+    assert copy.cells[-1].outputs[0]["text"] == "3\n"
+
+
+def test_citations_name_the_authors():
+    known = citations(BOOK.folder / "references.bib")
+    assert known["li-etal-2023-regex"] == ("Li et al.", "2023")
+    assert known["chrysostomou-aletras-2022-empirical"] == ("Chrysostomou and Aletras", "2022")
+
+
+def test_no_address_of_a_repository_is_written_down():
+    for name in ("_config.yml", "book/intro.md", "pyproject.toml"):
+        assert "github.com" not in (BOOK.root / name).read_text()
+    assert regex_lib.__version__
