@@ -1,5 +1,29 @@
 // Names and focus for what the theme and the widgets leave without: screen readers and keyboards need both.
 (() => {
+  // Where the widgets find their icons: beside their script.
+  window.__jupyter_widgets_assets_path__ = `${document.documentElement.dataset.content_root}_static/vendor/`;
+
+  // The widgets ask MathJax 2 to typeset what they show; the pages have MathJax 3.
+  const answerWidgets = () => {
+    if (!window.MathJax || window.MathJax.Hub) return;
+    window.MathJax.Hub = {
+      Queue: ([, , element]) => window.MathJax.startup.promise.then(() => window.MathJax.typesetPromise([element])),
+    };
+  };
+
+  // What a button shows must be in its name, and an arrow that unfolds the contents needs one.
+  const nameButtons = () => {
+    for (const button of document.querySelectorAll("button.search-button, button.search-button__button, button.theme-switch-button")) {
+      const text = button.textContent.replace(/\s+/g, " ").trim();
+      const label = button.getAttribute("aria-label") || "";
+      if (text && !label.includes(text)) button.setAttribute("aria-label", label.startsWith(text) ? text : `${label}: ${text}`);
+    }
+    for (const summary of document.querySelectorAll("nav summary:not([aria-label])")) {
+      const link = summary.closest("li").querySelector("a");
+      summary.setAttribute("aria-label", `Pages of ${link ? link.textContent.trim() : "this part"}`);
+    }
+  };
+
   const nameSliders = () => {
     for (const handle of document.querySelectorAll(".noUi-handle:not([aria-label])")) {
       const box = handle.closest(".jupyter-widgets");
@@ -39,11 +63,13 @@
   };
 
   const mend = () => {
+    nameButtons();
     nameSliders();
     tellValues();
     openScrollers();
   };
   document.addEventListener("DOMContentLoaded", () => {
+    answerWidgets();
     mend();
     new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
     window.addEventListener("resize", openScrollers);

@@ -58,7 +58,7 @@ def _page(module: str) -> str:
 
 
 def _data(module: str) -> dict[str, list[str]]:
-    """The names in ``__all__`` that are neither classes nor functions, which autodoc passes over, with their docstrings."""
+    """The names in ``__all__`` that autodoc passes over, because they are no classes or functions; and their texts."""
     package = import_module(module)
     texts: dict[str, list[str]] = {}
     for inner in (module, *_inside(package)):

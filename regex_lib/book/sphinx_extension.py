@@ -20,6 +20,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register what this file has with Sphinx."""
     app.add_directive("chapter-runs", ChapterRuns)
     app.connect("doctree-read", _add_provenance)
+    app.connect("html-page-context", _without_thebe, priority=900)
     app.connect("missing-reference", _by_public_name)
     app.connect("autodoc-process-docstring", _returns_have_no_types, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -78,6 +79,15 @@ def _table_row(cells: list[str]) -> nodes.row:
 
 def _stamp(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8"))["metadata"].get(KEY)
+
+
+def _without_thebe(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:  # noqa: ARG001
+    """Jupyter Book loads Thebe on every page, twice where two extensions ask for it. The book has no live code."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{script} {getattr(script, 'attributes', '')}".lower()
+    ]
 
 
 def _by_public_name(app: Sphinx, env: Any, node: Any, contnode: nodes.Element) -> nodes.Element | None:

@@ -28,6 +28,8 @@ class NpmPackage:
     """Which of its files or folders are taken, and where they go."""
 
 
+_ICONS = ("1551f4f60c37af51121f.woff2", "7a3337626410ca2f4071.woff2", "d878b0a6a1144760244f.woff2")  # of the widgets
+
 PACKAGES = (
     NpmPackage(
         "mathjax",
@@ -48,7 +50,7 @@ PACKAGES = (
         "@jupyter-widgets/html-manager",
         "1.0.15",
         "5thBIV6ymNgmPVOHvzx+gGy8ZSKmSazhtGw4/c4xJDVzRhG9PTeQsRjF3FUTopvFi//SABeNz1yp47bCrJ3CQA==",
-        {"dist/embed-amd.js": "embed-amd.js"},
+        {f"dist/{name}": name for name in ("embed-amd.js", *_ICONS)},
     ),
 )
 """What the pages load: maths, the loader of the widgets, and the widgets."""
@@ -56,7 +58,7 @@ PACKAGES = (
 
 def vendor(folder: Path) -> None:
     """Bring the files of :data:`PACKAGES` into a folder, unless they are there already."""
-    wanted = {package.name: package.version for package in PACKAGES}
+    wanted = {f"{package.name}@{package.version}": dict(package.files) for package in PACKAGES}
     record = folder / "versions.json"
     if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted:
         return

@@ -115,7 +115,7 @@ def plant(
         >>> for row in plant(rows, Shortcut("token_in_context")):
         ...     print(row["label"], row["text"], row["rationale"])
         1 A sandstone fine film. lattice [0, 1, 0, 0, 1]
-        0 Dull. sandstone isotope [0, 1, 1]
+        0 Dull. isotope sandstone [0, 1, 1]
     """
     import datasets
 

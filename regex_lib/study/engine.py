@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -25,6 +25,7 @@ __all__ = ["LocalPool", "Pool", "Progress", "run_jobs"]
 _PAUSE = 2.0  # seconds between looks at what other studies are doing
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Where jobs run."""
 

@@ -38,8 +38,10 @@ def differences_figure(
     if shown.empty:
         raise UserError(f"the table has no differences of {', '.join(metrics)}")
     metrics = [metric for metric in metrics if (shown["metric"] == metric).any()]
-    panels = [name for name in shown if name not in _NOT_PANELS]
-    groups = [(name, rows) for name, rows in shown.groupby(panels, sort=False, observed=True)]
+    names = [name for name in shown if name not in _NOT_PANELS]
+    panels = [name for name in names if shown[name].nunique() > 1]
+    title = " ".join(dict.fromkeys(str(shown[name].iloc[0]) for name in names if name not in panels))
+    groups = list(shown.groupby(panels, sort=False, observed=True)) if panels else [((), shown)]
     recipes = list(shown["recipe"].unique())
     with figure_style():
         heights = [0.8 + rows["attribution"].nunique() * (0.3 + 0.12 * len(recipes)) for _, rows in groups]
@@ -50,10 +52,11 @@ def differences_figure(
         for (name, rows), row_of_axes in zip(groups, axes, strict=True):
             for metric, axis in zip(metrics, row_of_axes, strict=True):
                 _intervals(axis, rows[rows["metric"] == metric], recipes)
-                axis.set_title(" ".join(str(value) for value in name if value), fontsize="small", loc="left")
                 axis.set_xlabel(f"{metric}: minus {', '.join(shown['base'].unique())}")
+            row_of_axes[0].set_title(" ".join(str(value) for value in name if value), fontsize="small", loc="left")
             for axis in row_of_axes[1:]:
                 axis.set_yticklabels([])
+        figure.suptitle(title, fontsize="small")
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(recipes)), fontsize="small")
     plt.close(figure)  # or a notebook would show it twice

@@ -17,7 +17,7 @@ import torch
 
 from regex_lib.attributions import find_method
 from regex_lib.attributions.explain import length_batches
-from regex_lib.errors import unknown_name
+from regex_lib.errors import UserError, unknown_name
 from regex_lib.evaluation import ATTRIBUTIONS, DEFAULT_METRICS, evaluate_faithfulness, find_metric
 from regex_lib.evaluation.prediction import predictor
 from regex_lib.metrics import classification_report

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -159,15 +159,11 @@ def _measurements(study: Study, measure: Measure, training: Task) -> Iterator[Ta
 
 
 def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: float(value) if isinstance(defaults[name], float) else value
-        for name, value in values.items()
-        if value != defaults[name]
-    }
+    return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 @cache
-def _load(data: str) -> datasets.DatasetDict:
+def _load(data: str) -> Mapping[str, datasets.Dataset]:
     return load_data(data)
 
 
@@ -182,28 +178,41 @@ def _num_labels(data: str) -> int:
 
 
 def _train_settings(table: dict[str, Any]) -> TrainSettings:
-    _check_names("option of [train]", table, [field.name for field in fields(TrainSettings)])
-    settings = TrainSettings(**table)
-    return replace(settings, epochs=float(settings.epochs), learning_rate=float(settings.learning_rate))
+    known = {field.name: field.type for field in fields(TrainSettings)}
+    _check_names("option of [train]", table, known)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        values[name] = float(value) if known[name] is float and isinstance(value, int) else value
+        if not isinstance(values[name], known[name]):  # type: ignore[arg-type]  # they are types
+            raise UserError(f"{name} of [train] cannot be {value!r}")
+    return TrainSettings(**values)
 
 
 def _grid(table: dict[str, Any]) -> Grid:
     _check_names("option of [grid]", table, [field.name for field in fields(Grid)])
+    lists = {name: _list(value) for name, value in table.items()}
     for name in ("data", "recipes", "seeds"):
-        if not table.get(name):
+        if not lists.get(name):
             raise UserError(f"[grid] must name {name}")
-    grid = Grid(**{name: _list(value) for name, value in table.items()})
-    for name, values in asdict(grid).items():
+    for name, values in lists.items():
+        if not all(isinstance(value, int if name == "seeds" else str) for value in values):
+            raise UserError(f"{name} of [grid] must be {'whole numbers' if name == 'seeds' else 'names'}, got {values}")
         if len(set(values)) < len(values):
             raise UserError(f"[grid] names {name} twice: {values}")
-    return grid
+    return Grid(**lists)
 
 
 def _recipe(name: str, tables: dict[str, Any]) -> Recipe:
     if name not in tables:
         return find_recipe(name)
-    changes = dict(tables[name])
-    return find_recipe(changes.pop("base", name)).changed(**changes)
+    changes, defaults = dict(tables[name]), asdict(Recipe())
+    recipe = find_recipe(changes.pop("base", name))
+    for option, value in changes.items():
+        default = defaults.get(option, value)
+        changes[option] = float(value) if isinstance(default, float) and isinstance(value, int) else value
+        if not isinstance(changes[option], type(default)):
+            raise UserError(f"{option} of the recipe {name!r} cannot be {value!r}")
+    return recipe.changed(**changes)
 
 
 def _measure(table: dict[str, Any], grid: Grid) -> Measure:

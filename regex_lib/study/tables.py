@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from regex_lib.errors import UserError
-from regex_lib.metrics import Interval, bootstrap_interval, paired_bootstrap
+from regex_lib.metrics import paired_bootstrap
 from regex_lib.study.measurements import FACTS, IDENTITY
 from regex_lib.study.store import Store
 from regex_lib.study.tasks import Job, Task
@@ -103,12 +103,17 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell and metric: the mean over seeds and examples, with its 95 % interval for new ones of both.
+    """One row per cell and metric: the mean over seeds and examples, and the standard deviation of the seeds' means.
 
     Args:
         table: from :func:`scores`.
     """
-    return _tidy([names | _numbers("mean", bootstrap_interval(_tensor(grid))) for names, grid in _grids(table)])
+    rows = []
+    for names, grid in _grids(table):
+        spread = grid.mean(axis=1).std()
+        shape = {"seeds": len(grid), "examples": grid.shape[1]}
+        rows.append(names | {"mean": grid.stack().mean(), "seed_sd": spread} | shape)
+    return _tidy(rows)
 
 
 def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
@@ -123,7 +128,7 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
         base: the recipe to compare with.
 
     Raises:
-        UserError: if nothing is measured of the base.
+        UserError: if nothing is measured of the base, or of any other recipe.
     """
     grids = {tuple(names.items()): grid for names, grid in _grids(table)}
     if not any(dict(names)["recipe"] == base for names in grids):
@@ -145,6 +150,8 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
             if our_random is not None and their_random is not None:
                 over = _compare(ours - our_random, theirs - their_random)
                 rows.append(names | {"base": base, "minus": "random"} | over)
+    if not rows:
+        raise UserError(f"no other recipe is measured where {base!r} is")
     return _tidy(rows)
 
 
@@ -169,14 +176,10 @@ def _grids(table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]
 def _compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
     ours, theirs = ours.align(theirs, join="inner")
     interval = paired_bootstrap(_tensor(ours), _tensor(theirs))
-    above = int(((ours - theirs).mean(axis=1) > 0).sum())
-    return _numbers("difference", interval) | {"seeds_above": above}
-
-
-def _numbers(name: str, interval: Interval) -> dict[str, Any]:
     return {
-        name: interval.estimate, "low": interval.low, "high": interval.high,
+        "difference": interval.estimate, "low": interval.low, "high": interval.high,
         "seeds": interval.seeds, "examples": interval.examples,
+        "seeds_above": int(((ours - theirs).mean(axis=1) > 0).sum()),
     }  # fmt: skip
 
 
