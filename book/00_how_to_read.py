@@ -16,7 +16,7 @@
 # **What you will learn.** What the parts of a chapter are for: its settings, its sliders, its exercises, and the line
 # under its title.
 #
-# **Time.** Five minutes. The code runs in half a minute on a CPU.
+# **Time.** Five minutes. The code runs in a minute or two on two CPU cores.
 #
 # ## Every output is real
 #

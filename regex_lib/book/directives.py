@@ -108,7 +108,7 @@ def _title(name: str, argument: str, names: Names) -> str:
 
 
 def _options(lines: list[str]) -> tuple[dict[str, str], list[str]]:
-    options = {}
+    options: dict[str, str] = {}
     for index, line in enumerate(lines):
         match = re.match(r"^\s*:([\w-]+):\s*(.*)$", line)
         if match is None:

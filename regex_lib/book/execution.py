@@ -41,7 +41,14 @@ def execute(
     clean, executed = folder / "clean.ipynb", folder / "executed.ipynb"
     nbformat.write(notebook, clean)
     papermill.execute_notebook(
-        clean, executed, dict(parameters), kernel_name=kernel, cwd=folder, execution_timeout=seconds, progress_bar=False
+        clean,
+        executed,
+        dict(parameters),
+        kernel_name=kernel,
+        cwd=folder,
+        start_timeout=300,  # a kernel imports torch, beside whatever else runs
+        execution_timeout=seconds,
+        progress_bar=False,
     )
     return read_twin(executed)
 

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,8 @@ def _by_public_name(app: Sphinx, env: Any, node: Any, contnode: nodes.Element) -
 
 def _exists(package: str, name: str) -> bool:
     """Whether a name is that of a module, or stands in one of the package's."""
+    with suppress(ImportError):
+        import_module(package)
     last = name.rpartition(".")[2]
     inside = [module for path, module in sys.modules.items() if path == package or path.startswith(f"{package}.")]
     return name in sys.modules or any(hasattr(module, last) for module in inside)

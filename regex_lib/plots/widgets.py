@@ -113,7 +113,7 @@ def _slider(description: str, options: Sequence[str], frames: Sequence[str]) -> 
     """A slider with a frame for each of its places, linked in the browser; on paper all frames, one below the other."""
     slider = ipywidgets.SelectionSlider(options=options, description=description, layout={"width": "min(100%, 28em)"})
     cards = [f'<div style="{_CARD}">{frame}</div>' for frame in frames]
-    stack = ipywidgets.Stack([ipywidgets.HTML(card) for card in cards], selected_index=0)
+    stack = ipywidgets.Stack([ipywidgets.HTML(card, layout={"width": "100%"}) for card in cards], selected_index=0)
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
     screen = ipywidgets.VBox([slider, stack]).add_class(_SCREEN_ONLY)
     paper = "".join(

@@ -30,8 +30,8 @@ Measure = Callable[..., pd.DataFrame]
 IDENTITY = ("attribution", "example")
 """Columns that tell what a row is about."""
 
-FACTS = ("label", "prediction", "probability", "truncated")
-"""Columns that are kept, but not averaged."""
+FACTS = {"label": "Int32", "prediction": "Int32", "probability": "float32", "truncated": "boolean"}
+"""Columns that are kept, but not averaged, with their types in a table of many tasks, not all of which have them."""
 
 MEASUREMENTS: dict[str, Measure] = {}
 """The measurements by name."""

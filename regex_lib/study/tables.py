@@ -35,7 +35,8 @@ def collect(jobs: Iterable[Job], store: Store) -> pd.DataFrame:
     table = pd.concat(frames, ignore_index=True)
     texts = table.select_dtypes(["object", "str", "category"]).columns.difference(FACTS)
     numbers = table.select_dtypes("number").columns.difference(["seed", "example", *FACTS])
-    return table.astype(dict.fromkeys(texts, "category") | dict.fromkeys(numbers, "float32"))
+    facts = {name: kind for name, kind in ({"example": "Int32"} | FACTS).items() if name in table}
+    return table.astype(dict.fromkeys(texts, "category") | dict.fromkeys(numbers, "float32") | facts)
 
 
 def _names(task: Task, store: Store) -> dict[str, Any]:

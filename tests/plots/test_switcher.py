@@ -106,7 +106,10 @@ attribution_switcher([
 """
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     resources = {"metadata": {"path": tmp_path}}
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, startup_timeout=300, kernel_name="python3", resources=resources
+    )
+    client.execute()
     shown = notebook.cells[0].outputs[-1]["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]
     state = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
     assert state[shown]["model_name"] == "VBoxModel"

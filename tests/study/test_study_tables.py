@@ -1,0 +1,174 @@
+"""Tables and figures against numbers computed with plain loops."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from regex_lib.errors import UserError
+from regex_lib.metrics import paired_bootstrap
+from regex_lib.study import (
+    Store,
+    Task,
+    collect,
+    costs,
+    differences,
+    differences_figure,
+    export,
+    means,
+    read_export,
+    scores,
+)
+from regex_lib.study.tasks import Job
+
+RECIPES, SEEDS, ATTRIBUTIONS, EXAMPLES = ("vanilla", "regex", "igr"), (0, 1, 2), ("random", "attention"), (4, 7, 9, 12)
+METRICS = ("sufficiency", "loo_tau")
+
+
+def score(recipe, seed, attribution, example, metric):
+    """Any number, the same for the same names; one is undefined."""
+    if (recipe, seed, attribution, example, metric) == ("regex", 1, "attention", 7, "loo_tau"):
+        return np.nan
+    names = (RECIPES.index(recipe), seed, ATTRIBUTIONS.index(attribution), example, METRICS.index(metric))
+    return float(np.float32(np.random.default_rng(names).normal()))
+
+
+def job_of(store, recipe, seed):
+    """A training, what is made up of its quality and its faithfulness, and a measurement that is not finished."""
+    labels = {"data": "sst", "model": "minilm", "recipe": recipe, "seed": seed}
+    training = Task("train", {"recipe": recipe, "seed": seed}, labels, {})
+    provenance = {"device": "cpu", "threads": 2}
+    store.write(training, pd.DataFrame({"seconds": [10.0 + seed], "memory_mib": [100.0]}), provenance)
+    quality = Task("quality", {}, labels | {"kind": "quality", "on": "sst"}, {}, (training,))
+    rows = {"example": range(3), "label": [0, 1, 1], "prediction": [1, 1, 1], "probability": [0.9, 0.8, 0.7]}
+    store.write(quality, pd.DataFrame(rows | {"accuracy": [0.0, 1.0, seed / 2], "ece": 0.1}), provenance)
+    names = {"kind": "faithfulness", "on": "sst", "replacement": "mask", "max_examples": 4}
+    faithful = Task("faithfulness", {}, labels | names, {}, (training,))
+    rows = [
+        {"example": example, "attribution": attribution, "truncated": False, "label": 1}
+        | {metric: score(recipe, seed, attribution, example, metric) for metric in METRICS}
+        for attribution, example in itertools.product(ATTRIBUTIONS, EXAMPLES)
+    ]
+    store.write(faithful, pd.DataFrame(rows), provenance)
+    return Job((training, quality, faithful, Task("faithfulness", {"level": "word"}, labels, {}, (training,))))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def jobs(store):
+    """Of every recipe and seed, but for igr's last seed."""
+    pairs = [(recipe, seed) for seed, recipe in itertools.product(SEEDS, RECIPES) if (recipe, seed) != ("igr", 2)]
+    return [job_of(store, recipe, seed) for recipe, seed in pairs]
+
+
+def test_means_are_over_seeds_and_examples(jobs, store):
+    table = means(scores(collect(jobs, store)))
+    cells = table[table["kind"] == "faithfulness"].set_index(["recipe", "attribution", "metric"])
+    for recipe, attribution, metric in itertools.product(RECIPES, ATTRIBUTIONS, METRICS):
+        seeds = SEEDS[:2] if recipe == "igr" else SEEDS
+        grid = np.array([[score(recipe, seed, attribution, row, metric) for row in EXAMPLES] for seed in seeds])
+        found = cells.loc[(recipe, attribution, metric)]
+        assert found["mean"] == pytest.approx(np.nanmean(grid), abs=1e-4)
+        assert found["seed_sd"] == pytest.approx(np.nanmean(grid, axis=1).std(ddof=1), abs=1e-4)
+        assert (found["seeds"], found["examples"], found["max_examples"]) == (len(seeds), 4, "4")
+    quality = table[table["kind"] == "quality"].set_index(["recipe", "metric"])
+    assert set(quality.index.levels[1]) == {"accuracy", "ece"}  # label, prediction and probability are no scores
+    assert quality.loc[("vanilla", "accuracy"), "mean"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("base", ["vanilla", "regex"])
+def test_differences_are_paired_by_seed_and_example(jobs, store, base):
+    table = differences(scores(collect(jobs, store)), base)
+    assert set(table["base"]) == {base}
+    assert set(table["recipe"]) == set(RECIPES) - {base}
+    rows = table[table["kind"] == "faithfulness"].set_index(["recipe", "attribution", "metric", "minus"])
+    assert len(rows) == 2 * 2 * (2 + 1)  # over random, there is no row for random itself
+    for (recipe, attribution, metric, minus), found in rows.iterrows():
+        seeds = SEEDS[:2] if "igr" in (recipe, base) else SEEDS
+
+        def grid(name, attribution=attribution, metric=metric, minus=minus, seeds=seeds):
+            def one(seed, row):
+                random = score(name, seed, "random", row, metric) if minus else 0.0
+                return score(name, seed, attribution, row, metric) - random
+
+            return torch.tensor([[one(seed, row) for row in EXAMPLES] for seed in seeds])
+
+        ours, theirs = grid(recipe), grid(base)
+        expected = paired_bootstrap(ours, theirs)
+        both = (ours - theirs).numpy()
+        kept = both[:, ~np.isnan(both).any(axis=0)]
+        assert found["difference"] == pytest.approx(kept.mean(), abs=1e-4)
+        assert found["low"] == pytest.approx(expected.low, abs=2e-4)
+        assert found["high"] == pytest.approx(expected.high, abs=2e-4)
+        assert (found["seeds"], found["examples"]) == kept.shape
+        assert found["seeds_above"] == (np.nanmean(both, axis=1) > 0).sum()
+
+
+def test_scores_that_two_measurements_share_count_once(jobs, store):
+    shared = [job_of(store, "vanilla", 0), *jobs]
+    pd.testing.assert_frame_equal(means(scores(collect(shared, store))), means(scores(collect(jobs, store))))
+
+
+def test_costs_are_those_of_each_training(jobs, store):
+    table = costs(collect(jobs, store))
+    assert len(table) == 8
+    assert table.columns.tolist() == ["data", "model", "recipe", "seed", "seconds", "memory_mib", "device", "threads"]
+    assert (table["seconds"] == 10.0 + table["seed"]).all()
+
+
+def test_tables_of_an_export_are_those_of_the_store(jobs, store, tmp_path):
+    export(jobs, store, tmp_path / "all.parquet")
+    rows = read_export(tmp_path / "all.parquet")
+    assert set(rows.select_dtypes("float").dtypes) == {np.dtype("float32")}
+    for expected, found in (
+        (means(scores(collect(jobs, store))), means(scores(rows))),
+        (differences(scores(collect(jobs, store)), "igr"), differences(scores(rows), "igr")),
+        (costs(collect(jobs, store)), costs(rows)),
+    ):
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_what_cannot_be_told_is_said(jobs, store, tmp_path):
+    with pytest.raises(UserError, match="nothing of this study is finished"):
+        collect([], store)
+    with pytest.raises(UserError, match="nothing is measured yet"):
+        scores(collect([jobs[0].only(lambda task: task.kind == "train")], store))
+    table = scores(collect(jobs, store))
+    with pytest.raises(UserError, match="nothing is measured of the recipe 'egt' yet"):
+        differences(table, "egt")
+    with pytest.raises(UserError, match="no other recipe is measured where 'igr' is"):
+        differences(table[table["recipe"] == "igr"], "igr")
+    with pytest.raises(UserError, match="cannot write"):
+        export(jobs, store, tmp_path / "missing" / "all.parquet")
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(UserError, match="is not the export of a study"):
+        read_export(tmp_path / "other.parquet")
+    with pytest.raises(UserError, match="cannot read"):
+        read_export(tmp_path / "missing.parquet")
+
+
+def test_the_figure_shows_every_difference_with_its_interval(jobs, store):
+    table = differences(scores(collect(jobs, store)), "vanilla")
+    figure = differences_figure(table, METRICS)
+    assert [axis.get_xlabel() for axis in figure.axes] == [f"{metric}: minus vanilla" for metric in METRICS]
+    for metric, axis in zip(METRICS, figure.axes, strict=True):
+        rows = table[(table["metric"] == metric) & (table["minus"] == "")]
+        shown = {container.get_label(): container for container in axis.containers}
+        assert shown.keys() == {"regex", "igr"}
+        for recipe, container in shown.items():
+            ours = rows[rows["recipe"] == recipe]
+            dots, _, (bars,) = container
+            np.testing.assert_allclose(dots.get_xdata(orig=False), ours["difference"])
+            ends = [[segment[0, 0], segment[1, 0]] for segment in bars.get_segments()]
+            np.testing.assert_allclose(ends, ours[["low", "high"]].astype(float))
+        assert [label.get_text() for label in axis.get_yticklabels()] in (["random", "attention"], ["", ""])
+    over = differences_figure(table, ["sufficiency"], minus="random")
+    assert [label.get_text() for label in over.axes[0].get_yticklabels()] == ["attention"]
+    with pytest.raises(UserError, match="no differences of ece, comprehensiveness"):
+        differences_figure(table[table["metric"] != "ece"], ["ece", "comprehensiveness"])
