@@ -1,7 +1,8 @@
 // Names and focus for what the theme and the widgets leave without: screen readers and keyboards need both.
 (() => {
   // Where the widgets find their icons: beside their script.
-  window.__jupyter_widgets_assets_path__ = `${document.documentElement.dataset.content_root}_static/vendor/`;
+  const root = new URL(document.documentElement.dataset.content_root, window.location.href);
+  window.__jupyter_widgets_assets_path__ = new URL("_static/vendor/", root).href;
 
   // The widgets ask MathJax 2 to typeset what they show; the pages have MathJax 3.
   const answerWidgets = () => {
@@ -18,6 +19,7 @@
       const label = button.getAttribute("aria-label") || "";
       if (text && !label.includes(text)) button.setAttribute("aria-label", label.startsWith(text) ? text : `${label}: ${text}`);
     }
+    for (const list of document.querySelectorAll(".citation-list[role=list]")) list.removeAttribute("role");
     for (const summary of document.querySelectorAll("nav summary:not([aria-label])")) {
       const link = summary.closest("li").querySelector("a");
       summary.setAttribute("aria-label", `Pages of ${link ? link.textContent.trim() : "this part"}`);

@@ -53,13 +53,16 @@ def undocumented(inventory: Path, modules: Iterable[str]) -> list[str]:
 def _page(module: str) -> str:
     lines = [f".. automodule:: {module}", "   :members:", ""]
     for name, text in _data(module).items():
-        lines += [f".. py:data:: {module}.{name}", "", *(f"   {line}".rstrip() for line in text), ""]
+        lines += [f".. py:data:: {name}", "", *(f"   {line}".rstrip() for line in text), ""]
     return "\n".join([f"# `{module}`", "", "```{eval-rst}", *lines, "```", ""])
 
 
 def _data(module: str) -> dict[str, list[str]]:
     """The names in ``__all__`` that autodoc passes over, because they are no classes or functions; and their texts."""
     package = import_module(module)
+    if package is regex_lib:  # which imports at first use, so that autodoc sees nothing
+        homes = {name: getattr(regex_lib, name).__module__ for name in regex_lib.__all__}
+        return {name: [f"The same as :py:obj:`{home}.{name}`."] for name, home in homes.items()}
     texts: dict[str, list[str]] = {}
     for inner in (module, *_inside(package)):
         found = ModuleAnalyzer.for_module(inner).find_attr_docs()
