@@ -46,23 +46,36 @@ def undocumented(inventory: Path, modules: Iterable[str]) -> list[str]:
         modules: the names of the modules.
     """
     described = _described(inventory)
-    names = [f"{module}.{name}" for module in modules for name in import_module(module).__all__]
+    names = [name for module in modules for name in _offered(module)]
     return [f"{name} is in __all__, and not on an API page" for name in names if name not in described]
 
 
 def _page(module: str) -> str:
     lines = [f".. automodule:: {module}", "   :members:", ""]
+    if module == "regex_lib":  # what it offers is described where it comes from
+        lines += [f"- :py:obj:`{name}`" for name in _offered(module)]
+        return _in_markdown(module, lines)
     for name, text in _data(module).items():
         lines += [f".. py:data:: {name}", "", *(f"   {line}".rstrip() for line in text), ""]
+    return _in_markdown(module, lines)
+
+
+def _in_markdown(module: str, lines: Iterable[str]) -> str:
     return "\n".join([f"# `{module}`", "", "```{eval-rst}", *lines, "```", ""])
+
+
+def _offered(module: str) -> list[str]:
+    """The names in a module's ``__all__``, each with the public module that describes it."""
+    offered = import_module(module)
+    if module != "regex_lib":
+        return [f"{module}.{name}" for name in offered.__all__]
+    homes = {name: getattr(offered, name).__module__.split(".")[1] for name in offered.__all__}
+    return [f"regex_lib.{home}.{name}" for name, home in homes.items()]
 
 
 def _data(module: str) -> dict[str, list[str]]:
     """The names in ``__all__`` that autodoc passes over, because they are no classes or functions; and their texts."""
     package = import_module(module)
-    if package is regex_lib:  # which imports at first use, so that autodoc sees nothing
-        homes = {name: getattr(regex_lib, name).__module__ for name in regex_lib.__all__}
-        return {name: [f"The same as :py:obj:`{home}.{name}`."] for name, home in homes.items()}
     texts: dict[str, list[str]] = {}
     for inner in (module, *_inside(package)):
         found = ModuleAnalyzer.for_module(inner).find_attr_docs()

@@ -77,6 +77,7 @@ def make_environment() -> None:
         subprocess.run([*pip, "uninstall", "--yes", "regex-lib"], check=True)
         return
     venv.create(ENVIRONMENT / "env", clear=True, with_pip=True)
+    subprocess.run([*pip, "install", "--upgrade", "pip"], check=True)  # Python 3.11's own refuses git+file addresses
     subprocess.run([*pip, "install", "--constraint", BOOK.root / "constraints.txt", "torch", "ipykernel"], check=True)
     spec = ENVIRONMENT / "jupyter" / "kernels" / KERNEL / "kernel.json"
     spec.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,43 @@
+"""What `test_ray.py` starts: a study on a cluster of two nodes, one of which is killed when it is at work.
+
+In a process of its own: a cluster leaves much behind. Prints what happened as JSON.
+"""
+
+import json
+import sys
+import threading
+import time
+
+from counted import calls, let_go
+from ray.cluster_utils import Cluster
+
+from regex_lib.study import Store, plan, read_study, run_jobs
+from regex_lib.study.ray_pool import RayPool
+
+
+def kill_a_node_in_the_middle(cluster: Cluster, node: object) -> None:
+    """When every model is being measured, each on its own node."""
+    deadline = time.monotonic() + 250
+    while sum(count for name, count in calls().items() if name.endswith("wait")) < 2:
+        assert time.monotonic() < deadline, "the nodes did not get to work"
+        time.sleep(0.05)
+    cluster.remove_node(node, allow_graceful=False)
+    let_go()
+
+
+if __name__ == "__main__":
+    study, folder = sys.argv[1:]
+    options = {"num_cpus": 1, "object_store_memory": 100_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args=options)
+    node = cluster.add_node(**options)
+    cluster.wait_for_nodes()
+    jobs, store = plan(read_study(study)), Store(folder)
+    threading.Thread(target=kill_a_node_in_the_middle, args=(cluster, node), daemon=True).start()
+    progress = []
+    pool = RayPool(store, address=cluster.address)
+    failures = run_jobs(jobs, store, pool, report=progress.append)
+    deaths = [error for one in progress for error in one.failures.values()]
+    again = []
+    run_jobs(jobs, store, RayPool(store, address=cluster.address), report=again.append)
+    cluster.shutdown()
+    print(json.dumps({"failures": len(failures), "deaths": deaths, "again": len(again)}))  # noqa: T201
