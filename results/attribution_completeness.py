@@ -2,9 +2,9 @@
 
     python results/attribution_completeness.py [--sst 200] [--imdb 20] [--layers 6]
 
-Writes `attribution_completeness.csv`: |sum - change| / |change|, its median and 95th percentile over the texts, where
-the change is that of the predicted class's logit from the [PAD] baseline; and the erasure scores of DeepLift, captum's
-DeepLift and a random attribution, with [PAD] in the place of what is removed.
+Writes `tables/attribution_completeness.csv`: |sum - change| / |change|, its median and 95th percentile over the texts,
+where the change is that of the predicted class's logit from the [PAD] baseline; and the erasure scores of DeepLift,
+captum's DeepLift and a random attribution, with [PAD] in the place of what is removed.
 
 The models: MiniLM, trained on 1000 sentences of SST, is the BERT. The others have its trained weights in another
 family's modules. RoBERTa computes the same function with them; DistilBERT's head has a ReLU in the place of the tanh,
@@ -30,7 +30,7 @@ from regex_lib.evaluation import evaluate_faithfulness
 from regex_lib.models import TextClassifier, TokenBatch, evaluating, load_classifier
 from regex_lib.training import train
 
-TABLE = Path(__file__).with_suffix(".csv")
+TABLE = Path(__file__).parent / "tables" / "attribution_completeness.csv"
 MAX_LENGTH = 256
 """Longer reviews are cut, in tokens."""
 

@@ -13,12 +13,13 @@ import pandas as pd
 import torch
 
 
-def main(description: str, table: Path, jobs: Sequence[dict[str, Any]], job: Callable[..., pd.DataFrame]) -> None:
+def main(description: str, script: str, jobs: Sequence[dict[str, Any]], job: Callable[..., pd.DataFrame]) -> None:
     """Do the jobs that the table lacks.
 
     Args:
         description: of the script.
-        table: a .csv file. A job is done if it has rows with all of the job's values.
+        script: the path of the script, whose name the table gets. A job is done if the table has rows with all of
+            its values.
         jobs: named arguments, the same names for each, one of them ``recipe``.
         job: what gives the rows of one job; a function of a module, so that other processes find it.
     """
@@ -26,6 +27,7 @@ def main(description: str, table: Path, jobs: Sequence[dict[str, Any]], job: Cal
     parser.add_argument("--processes", type=int, default=1, help="jobs at once, each with its share of the cores")
     parser.add_argument("--only", nargs="*", help="only these recipes")
     options = parser.parse_args()
+    table = Path(script).parent / "tables" / f"{Path(script).stem}.csv"
     rows = [pd.read_csv(table)] if table.exists() else []
     names = list(jobs[0])
     done = {tuple(map(str, values)) for values in rows[0][names].to_numpy().tolist()} if rows else set()

@@ -11,7 +11,6 @@ and comprehensiveness among those whose accuracy is at most .01 below vanilla's;
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -52,4 +51,4 @@ def measure(recipe: str, changes: str, seed: int) -> pd.DataFrame:
 
 if __name__ == "__main__":
     jobs = [{"recipe": recipe, "changes": json.dumps(changes), "seed": 0} for recipe, changes in GRID]
-    main(__doc__, Path(__file__).with_suffix(".csv"), jobs, measure)
+    main(__doc__, __file__, jobs, measure)

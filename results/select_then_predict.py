@@ -7,10 +7,8 @@ epochs, 256 tokens at most, seeds 0 to 2, ratio .2, the highest words and the be
 classifier on the rationales and of the support model on the full texts: all 1,821 test sentences of SST, and, out of
 domain, 500 test texts of IMDB and of Yelp each.
 
-Runs that `select_then_predict.csv` already has are not done again.
+Runs that `tables/select_then_predict.csv` already has are not done again.
 """
-
-from pathlib import Path
 
 import pandas as pd
 from grid import main
@@ -46,4 +44,4 @@ def new_classifier(seed: int) -> TextClassifier:
 
 if __name__ == "__main__":
     runs = [{"recipe": recipe, "seed": seed} for seed in (0, 1, 2) for recipe in RECIPES]
-    main(__doc__, Path(__file__).with_suffix(".csv"), runs, job)
+    main(__doc__, __file__, runs, job)

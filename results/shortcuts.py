@@ -6,10 +6,8 @@ SST (REGEX_DATA names the folder that has it), 2,000 training sentences and 1,00
 MiniLM, 3 epochs, seeds 0 to 2. The conditions are checked on all 1,821 test sentences; precision@k and mean rank of the
 planted words on 200. A model that does not use its shortcut has no numbers, and the conditions that it fails.
 
-Runs that `shortcuts.csv` already has are not done again.
+Runs that `tables/shortcuts.csv` already has are not done again.
 """
-
-from pathlib import Path
 
 import pandas as pd
 from grid import main
@@ -40,4 +38,4 @@ def job(recipe: str, seed: int) -> pd.DataFrame:
 
 if __name__ == "__main__":
     runs = [{"recipe": recipe, "seed": seed} for seed in (0, 1, 2) for recipe in RECIPES]
-    main(__doc__, Path(__file__).with_suffix(".csv"), runs, job)
+    main(__doc__, __file__, runs, job)

@@ -8,10 +8,8 @@ epochs, 256 tokens at most, seeds 0 to 2. Macro-F1 on 2,000 test texts, drawn; n
 comprehensiveness on 200 of them, with [MASK] and with [PAD] as the replacement. Labels are mapped by their names: a
 model of two classes is tested on the texts that are not neutral.
 
-Runs that `transfer.csv` already has are not done again.
+Runs that `tables/transfer.csv` already has are not done again.
 """
-
-from pathlib import Path
 
 import pandas as pd
 from grid import main
@@ -56,4 +54,4 @@ if __name__ == "__main__":
         for seed in (0, 1, 2)
         for recipe in RECIPES
     ]
-    main(__doc__, Path(__file__).with_suffix(".csv"), runs, job)
+    main(__doc__, __file__, runs, job)

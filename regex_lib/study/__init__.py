@@ -4,6 +4,7 @@ from regex_lib.study.engine import LocalPool, Pool, Progress, run_jobs
 from regex_lib.study.figure import differences_figure
 from regex_lib.study.measurements import MEASUREMENTS, measurement
 from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan, read_study
+from regex_lib.study.published import read_table
 from regex_lib.study.store import Store
 from regex_lib.study.tables import collect, costs, differences, export, means, read_export, scores
 from regex_lib.study.tasks import Job, Task
@@ -30,6 +31,7 @@ __all__ = [
     "plan",
     "read_export",
     "read_study",
+    "read_table",
     "run_jobs",
     "scores",
 ]
