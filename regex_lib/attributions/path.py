@@ -38,7 +38,7 @@ def integrated_gradients(
 
     A transformer normalises its embeddings, so that most of the change happens where their directions turn fastest.
     The points of ``"equal_angle"`` are evenly spread over the mean angle by which the tokens turn. Finding them costs
-    no pass, and sixteen of them come closer to the integral than twenty of Gauss-Legendre
+    no pass, and the median error of sixteen of them is below that of twenty of Gauss-Legendre
     (``benchmarks/attributions.py``).
 
     Args:
