@@ -2,7 +2,7 @@
 
 from regex_lib.study.engine import LocalPool, Pool, Progress, run_jobs
 from regex_lib.study.figure import differences_figure
-from regex_lib.study.measurements import MEASUREMENTS, measurement
+from regex_lib.study.measurements import MEASUREMENTS, TrainedModel, measurement
 from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan, read_study
 from regex_lib.study.published import read_table
 from regex_lib.study.store import Store
@@ -21,6 +21,7 @@ __all__ = [
     "Study",
     "Task",
     "TrainSettings",
+    "TrainedModel",
     "collect",
     "costs",
     "differences",

@@ -89,7 +89,7 @@ def run_jobs(
         while True:
             waiting = [left for job in waiting if (left := job.only(is_left)).tasks]
             for job in list(waiting):
-                if pool.has_room() and not store.is_locked(job.tasks[0]):
+                if pool.has_room() and not _is_busy(job, store):
                     waiting.remove(job)
                     for task in _involved(job):
                         store.forget_failure(task)
@@ -115,11 +115,17 @@ def _failures(job: Job, death: str | None, store: Store) -> dict[Task, dict[str,
     """What went wrong in a job that has ended."""
     failures = {task: failure for task in _involved(job) if (failure := store.failure(task))}
     undone = [task for task in job.tasks if task not in failures and not store.has(task)]
-    stuck = len(undone) == len(job.tasks) and not store.is_locked(job.tasks[0])
+    stuck = len(undone) == len(job.tasks) and not _is_busy(job, store)
     if undone and (death or stuck):  # it was at work on the first of them
         store.fail(undone[0], RuntimeError(death or "the worker has ended without a result"))
         failures[undone[0]] = store.failure(undone[0])  # type: ignore[assignment]  # it is there now
     return failures
+
+
+def _is_busy(job: Job, store: Store) -> bool:
+    """Whether another process is at work on what this job would begin with."""
+    first = job.tasks[0]
+    return any(map(store.is_locked, (*first.needs, first)))
 
 
 def _involved(job: Job) -> set[Task]:

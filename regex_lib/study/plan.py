@@ -12,13 +12,13 @@ import datasets
 
 from regex_lib.data import find_source, load_data
 from regex_lib.errors import UserError, unknown_name
-from regex_lib.study.measurements import import_modules, resolve_options
+from regex_lib.study.measurements import import_modules, models_needed, resolve_options
 from regex_lib.study.tasks import Job, Task, digest_of_rows, identity_of_model
 from regex_lib.training import Recipe, find_recipe
 
 __all__ = ["Grid", "Measure", "Study", "TrainSettings", "plan", "read_study"]
 
-AXES = ("split", "replacement", "level")
+AXES = ("split", "replacement", "level", "contiguous", "shortcut")
 """Options of a measurement that may be lists, of which each value is a measurement of its own."""
 
 
@@ -108,14 +108,16 @@ def read_study(path: str | Path) -> Study:
 
 def plan(study: Study) -> list[Job]:
     """The tasks of a study: a job for each model, those of the first seed first. Reads the data sets."""
-    jobs = []
-    for seed, data, model, recipe in product(study.grid.seeds, study.grid.data, study.grid.models, study.grid.recipes):
+    jobs, seeds = [], study.grid.seeds
+    for seed, data, model, recipe in product(seeds, study.grid.data, study.grid.models, study.grid.recipes):
         training = _training(study, data, model, recipe, seed)
+        place = seeds.index(seed)
+        others = [_training(study, data, model, recipe, other) for other in seeds[place + 1 :] + seeds[:place]]
         measurements = [
             task
             for measure in study.measures
             if measure.applies_to(training)
-            for task in _measurements(study, measure, training)
+            for task in _measurements(study, measure, training, others)
         ]
         jobs.append(Job((training, *dict.fromkeys(measurements))))
     return jobs
@@ -137,8 +139,10 @@ def _training(study: Study, data: str, model: str, recipe: str, seed: int) -> Ta
     return Task("train", config, labels, {"data": data, "model": model})
 
 
-def _measurements(study: Study, measure: Measure, training: Task) -> Iterator[Task]:
+def _measurements(study: Study, measure: Measure, training: Task, others: list[Task]) -> Iterator[Task]:
+    """What is to be measured of one model; ``others`` are those of the other seeds, the next seed's first."""
     lists = {name: _list(value) for name, value in measure.options.items() if name in AXES}
+    needs = (training, *others)[: models_needed(measure.kind)]
     for on in measure.on.get(training.labels["data"], [training.labels["data"]]):
         for values in product(*lists.values()):
             options = {"max_length": study.train.max_length} | measure.options | dict(zip(lists, values, strict=True))
@@ -154,7 +158,7 @@ def _measurements(study: Study, measure: Measure, training: Task) -> Iterator[Ta
                 config={"texts": _digest(on, split), **options},
                 labels={**training.labels, "kind": measure.kind, "on": on, **named},
                 source={"on": on, "modules": study.modules},
-                needs=(training,),
+                needs=needs,
             )
 
 
@@ -224,6 +228,8 @@ def _measure(table: dict[str, Any], grid: Grid) -> Measure:
     only = options.pop("only", {})
     _check_names("option of only", only, ("data", "model", "recipe", "seed"))
     resolve_options(kind, {name: _list(value)[0] if name in AXES else value for name, value in options.items()})
+    if models_needed(kind) > len(grid.seeds):
+        raise UserError(f"{kind} compares models of {models_needed(kind)} seeds, and [grid] has {len(grid.seeds)}")
     by_data = on if isinstance(on, dict) else dict.fromkeys(grid.data, _list(on))
     return Measure(kind, options, {data: _list(names) for data, names in by_data.items()},
                    {name: _list(values) for name, values in only.items()})  # fmt: skip

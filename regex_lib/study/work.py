@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -18,10 +20,11 @@ import datasets
 import pandas as pd
 import torch
 
-from regex_lib.data import find_source, load_data
+from regex_lib.data import find_source, load_data, map_labels
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, load_classifier
-from regex_lib.study.measurements import MEASUREMENTS, import_modules
+from regex_lib.study.measurements import MEASUREMENTS, TrainedModel, import_modules
+from regex_lib.study.plan import TrainSettings
 from regex_lib.study.store import Store
 from regex_lib.study.tasks import Job, Task, digest_of_rows
 from regex_lib.training import Recipe, train
@@ -52,7 +55,7 @@ def work(job: Job, store: Store) -> None:
     A task that another process is doing is left out, and so is what needs its model.
     """
     datasets.disable_progress_bars()
-    models: dict[str, TextClassifier] = {}
+    models: dict[str, TrainedModel] = {}
     for task in job.tasks:
         try:
             if task.kind == "train":
@@ -77,20 +80,30 @@ class _TrainingFailed(Exception):  # noqa: N818 - the error is what it carries
         self.training, self.error = training, error
 
 
-def _measure(task: Task, store: Store, models: dict[str, TextClassifier]) -> None:
+def _measure(task: Task, store: Store, models: dict[str, TrainedModel]) -> None:
     for training in task.needs:
         if training.hash not in models:
-            models[training.hash] = load_classifier(_ensure_model(training, store))
+            models[training.hash] = _trained_model(training, load_classifier(_ensure_model(training, store)))
     with store.lock(task) as free:
         if not free or store.has(task):
             return
         import_modules(task.source["modules"])
-        splits, config = load_data(task.source["on"]), dict(task.config)
-        _check_texts(splits[config["split"]], config.pop("texts"), task.source["on"])
+        config, needed = dict(task.config), [models[training.hash] for training in task.needs]
+        splits = _with_labels_of(task, needed[0].classifier, config.pop("texts"))
         started = time.perf_counter()
-        classifiers = [models[training.hash] for training in task.needs]
-        rows = MEASUREMENTS[task.kind](classifiers, splits, **config)
+        rows = MEASUREMENTS[task.kind](needed, splits, **config)
         store.write(task, rows, provenance(time.perf_counter() - started))
+
+
+def _with_labels_of(task: Task, classifier: TextClassifier, texts: str) -> Mapping[str, datasets.Dataset]:
+    """The splits of the data that a task is about, with the labels of the training's data, by their names if known."""
+    on, split = task.source["on"], task.config["split"]
+    splits = load_data(on)
+    _check_texts(splits[split], texts, on)
+    own = task.needs[0].source["data"]
+    if on == own or not (find_source(on) and find_source(own)):
+        return splits
+    return {**splits, split: map_labels(splits[split], on, classifier.label_names)}
 
 
 def _ensure_model(training: Task, store: Store) -> Path:
@@ -110,26 +123,41 @@ def _ensure_model(training: Task, store: Store) -> Path:
 
 
 def _train(training: Task, store: Store) -> None:
-    config, source = dict(training.config), training.source
-    rows = load_data(source["data"])["train"]
-    _check_texts(rows, config.pop("texts"), source["data"])
-    del config["model"]  # the source says where to find it
-    started, seed = time.perf_counter(), config["seed"]
-    classifier = load_classifier(
-        source["model"], num_labels=config.pop("num_labels"), layers=config.pop("layers"), seed=seed
-    )
-    known = find_source(source["data"])
+    started = time.perf_counter()
+    untrained = _trained_model(training)
+    _check_texts(untrained.train_rows, training.config["texts"], training.source["data"])
+    classifier = untrained.classifier
+    known = find_source(training.source["data"])
     if known:
         classifier.label_names = known.label_names
-    recipe = Recipe(**config.pop("recipe"))
     with store.new_model(training) as folder:
-        run = train(classifier, {"train": rows}, recipe, folder, provenance=training.labels, **config)
+        run = train(
+            classifier, {"train": untrained.train_rows}, untrained.recipe, folder, seed=untrained.seed,
+            provenance=training.labels, **untrained.settings,
+        )  # fmt: skip
     losses = {f"loss_{name}": value for name, value in run.history[-1].items() if name not in ("epoch", "step")}
     row = {
         "seconds": run.seconds, "memory_mib": _peak_memory(classifier.device),
         "train_texts": run.settings["train_texts"], "texts_cut": run.settings["texts_cut"], **losses,
     }  # fmt: skip
     store.write(training, pd.DataFrame([row]), provenance(time.perf_counter() - started))
+
+
+def _trained_model(training: Task, classifier: TextClassifier | None = None) -> TrainedModel:
+    """A model with all that its training depends on; one that is not trained yet, without a classifier."""
+    config, source = training.config, training.source
+
+    def new_classifier(seed: int) -> TextClassifier:
+        return load_classifier(source["model"], num_labels=config["num_labels"], layers=config["layers"], seed=seed)
+
+    return TrainedModel(
+        classifier=classifier or new_classifier(config["seed"]),
+        new_classifier=new_classifier,
+        train_rows=load_data(source["data"])["train"],
+        recipe=Recipe(**config["recipe"]),
+        seed=config["seed"],
+        settings={field.name: config[field.name] for field in fields(TrainSettings) if field.name != "layers"},
+    )
 
 
 def _check_texts(rows: datasets.Dataset, expected: str, data: str) -> None:

@@ -32,8 +32,8 @@ def let_go() -> None:
 
 
 @measurement("counted")
-def counted(classifiers, splits, *, split="test", act="nothing"):
-    name = f"{weights_digest(classifiers[0])} {act}"
+def counted(models, splits, *, split="test", act="nothing"):
+    name = f"{weights_digest(models[0].classifier)} {act}"
     with (notes() / "calls").open("a") as file:
         file.write(f"{name}\n")
     times = calls()[name]

@@ -1,0 +1,665 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # In domain: are the explanations more faithful?
+#
+# **What you will learn.** How to compare the faithfulness of two *models*, with an interval that is honest about seeds
+# and texts; which runs belong into such a comparison; and what the study of this book says about REGEX on the kind of
+# text it was trained for.
+#
+# **Time.** Half an hour of reading. The code takes some minutes on a GPU.
+#
+# ## The question
+#
+# *"A wonderful cast cannot save this boring mess."* You train one classifier with cross-entropy and one with
+# {doc}`REGEX <11_regex>`. Both say *negative*. For each, Integrated Gradients highlights *boring* and *mess*. You remove
+# these words, and the REGEX model's prediction falls further. Is it explained more faithfully?
+#
+# Not so fast. The two models differ in more than their explanations. One may lose its prediction whatever you remove.
+# Another seed may turn the order round. Another text too. And if REGEX does better, is it because attention was guided
+# by attribution, or would *any* masking during training have done the same?
+#
+# A claim about a *method* needs several seeds, many texts, and the {term}`control` runs that could refute it.
+#
+# ## Settings
+#
+# The next cell holds everything you may want to change. The defaults are meant for a GPU, and train as the study did. On
+# a CPU, take fewer seeds and texts.
+
+# %% tags=["parameters"]
+data: str = "sst"  # or "reviews", the corpus that comes with the library
+layers: "Optional[int]" = 3  # the study keeps three layers; None keeps all
+max_train: "Optional[int]" = 2000
+epochs: float = 3
+batch_size: int = 32
+learning_rate: float = 2e-4
+seeds: int = 3
+max_examples: "Optional[int]" = 200  # explain so many test texts
+simulations: int = 400
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from regex_lib.attributions import attribute
+from regex_lib.book import check_answer
+from regex_lib.data import load_data
+from regex_lib.evaluation import classify, evaluate_faithfulness
+from regex_lib.metrics import paired_bootstrap, win_rate
+from regex_lib.models import load_classifier
+from regex_lib.plots import RECIPE_COLOURS, attribution_switcher, figure_style
+from regex_lib.study import read_table
+from regex_lib.training import train
+
+# %% [markdown]
+# ## What is compared
+#
+# *In domain* means: trained on a data set, and explained on its test texts. {doc}`13_out_of_domain` asks the other
+# question.
+#
+# The study trains each of these recipes, on the same texts, with the same seeds:
+#
+# | recipe | what it adds to cross-entropy | what it is here for |
+# | --- | --- | --- |
+# | `vanilla` | nothing | the base of every difference |
+# | `igr`, `vat`, `robust` | {doc}`one or both robustness terms <07_input_gradient_regularisation>` | is robustness enough? |
+# | `egt` | the guidance alone | is guidance enough? |
+# | `regex` | all three | the method |
+# | `regex_fast` | the same, with a cheaper attribution and direction | does the price matter? |
+# | `regex_random_mask` | all three, but *any* tokens are masked | control of the mask |
+# | `regex_shuffled_target` | all three, but the attribution is shuffled | control of the target |
+# | `saliency_guided`, `saloss`, `smart` | {doc}`losses of others <10_attention_and_attribution>` | rivals |
+#
+# The two controls matter most. They cost what REGEX costs, and run the same code. If one of them does as well, then what
+# it lacks is not what helps.
+#
+# The study goes on while the book is written. The next cell prints what it has so far. Accuracy comes first: a
+# {term}`faithful` explanation of a model that has learned nothing is worth nothing.
+
+# %%
+means = read_table("sst/means")
+means = means.query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
+differences = read_table("sst/differences").fillna({"minus": ""})
+differences = differences.query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
+faithful = differences.query("kind == 'faithfulness'")
+PLAN = [
+    *("vanilla", "igr", "vat", "robust", "egt", "regex", "regex_fast"),
+    *("regex_random_mask", "regex_shuffled_target", "saliency_guided", "saloss", "smart"),
+]
+done = means.query("kind == 'faithfulness' and metric == 'sufficiency' and replacement == 'mask'")
+overview = done.groupby("recipe")["seeds"].max().to_frame()
+quality = means.query("kind == 'quality'").pivot_table(index="recipe", columns="metric", values="mean")
+overview = overview.join(quality.reindex(columns=["accuracy", "ece"]))
+recipes = [name for name in PLAN if name in overview.index]
+print("not measured yet:", ", ".join(name for name in PLAN if name not in recipes) or "nothing")
+overview.loc[recipes].round(3).astype(object).fillna("not yet")
+
+# %% [markdown]
+# `ece` is the {term}`calibration` error, where lower is better.
+#
+# ## How to compare two models
+#
+# Within one model you can compare attributions at once. Between models there are three traps, and an answer to each.
+#
+# **Trap 1: the scale.** Say the first model is at 0.99 for the full text and at 0.5 for an empty one, and the second goes
+# from 0.8 to 0.7. Even a perfect attribution cannot take away more than there is. So the raw drop of the probability
+# is no fair score between models {cite:p}`edin-etal-2025-normalized`. There are two remedies:
+#
+# - *normalise by the empty text*: {term}`sufficiency` and {term}`comprehensiveness` as in
+#   {doc}`05_measuring_faithfulness`, 0 for nothing and 1 for everything. Simple, but it breaks where the empty text gets
+#   the same prediction: such texts are {term}`degenerate`, and their share is printed;
+# - *normalise by what is attainable*: {term}`NAOPC` puts the area under the whole removal curve between the lowest and the
+#   highest area that any order of the words attains.
+#
+# **Trap 2: every explanation moves.** A recipe may raise the score of *any* attribution, even of random numbers, because
+# masked texts look less strange to it {cite:p}`hase-etal-2021-ood`. So subtract each model's own `random` row first
+# {cite:p}`chrysostomou-aletras-2022-empirical`. For the score $f$ of an attribution $a$ on text $n$ with seed $s$:
+#
+# $$
+# d_{sn} = \big(f^{\text{regex}}_{sn}(a) - f^{\text{regex}}_{sn}(\text{random})\big)
+#        - \big(f^{\text{vanilla}}_{sn}(a) - f^{\text{vanilla}}_{sn}(\text{random})\big)
+# $$ (eq-12-over-random)
+#
+# **Trap 3: erasure asks about strange texts.** A text with holes is none that the model was trained for. So there is a
+# second opinion that removes just one word at a time: **leave-one-out tau**, Kendall's rank correlation between
+# the attribution and the drops that single words cause. It is a rank correlation, so that it has no scale to fight
+# about.
+#
+# No remedy is perfect. A finding that holds under all of them is worth something. One that holds under a single one
+# is a finding about that metric.
+#
+# ## An interval for seeds and texts
+#
+# The mean of $d_{sn}$ over $S$ seeds and $N$ texts is an estimate. How far off may it be? Both seeds and texts are drawn
+# by chance: with other seeds or other texts it would come out differently. So each number has three sources of noise:
+#
+# $$
+# d_{sn} = \mu + \sigma_s + \tau_n + \varepsilon_{sn}
+# $$ (eq-12-layout)
+#
+# $\mu$ is what you want to know. $\sigma_s$ is luck of the seed, the same for all texts. $\tau_n$ is luck of the text, the
+# same for all seeds. The rest is $\varepsilon_{sn}$. Taking the $S N$ numbers for independent ones forgets the first two,
+# and 600 numbers from three seeds then look like far more evidence than they are.
+#
+# The standard error of the mean follows from the mean squares of the rows (seeds), columns (texts) and rest of the table
+# of all $d_{sn}$:
+#
+# $$
+# \mathrm{SE}^2 = \frac{1}{S N} \max\big(M_{\text{seeds}} + M_{\text{texts}} - M_{\text{rest}},\; M_{\text{rest}}\big)
+# $$ (eq-12-error)
+#
+# with $M_{\text{seeds}} = \frac{N}{S-1} \sum_s (\bar d_{s} - \bar d)^2$, $M_{\text{texts}}$ likewise, and
+# $M_{\text{rest}}$ the sum of squares of what is left, divided by $(S-1)(N-1)$.
+#
+# The *shape* of the distribution comes from a {term}`bootstrap` over both: draw $S$ seeds with replacement, and $N$ texts with
+# replacement, the same texts for all seeds, and take the mean; many times. The quantiles of these means are then scaled
+# to the standard error {eq}`eq-12-error`, and widened as the t distribution is wider than the normal one, because with
+# three seeds the standard error itself is uncertain.
+#
+# ## From scratch
+#
+# First the standard error, with its degrees of freedom after Satterthwaite.
+
+# %%
+def two_way_error(grid):
+    """Standard error of the mean of seeds x texts, and its degrees of freedom."""
+    S, N = grid.shape
+    mean, by_seed, by_text = grid.mean(), grid.mean(axis=1, keepdims=True), grid.mean(axis=0)
+    rest = grid - by_seed - by_text + mean
+    freedom = np.array([S - 1, N - 1, (S - 1) * (N - 1)])
+    squares = [N * ((by_seed - mean) ** 2).sum(), S * ((by_text - mean) ** 2).sum(), (rest**2).sum()]
+    M = np.array(squares) / freedom
+    total = max(M[0] + M[1] - M[2], M[2])
+    return np.sqrt(total / (S * N)), max(total**2 / (M**2 / freedom).sum(), 1.0)
+
+
+def interval_by_hand(grid, resamples=2000, seed=0):
+    """A 95 % interval of the mean for new seeds and new texts."""
+    generator, means = np.random.default_rng(seed), []
+    for _ in range(resamples // 250):
+        # How often each seed and each text is drawn, in 250 resamples at once.
+        rows, columns = (generator.multinomial(n, np.full(n, 1 / n), 250) / n for n in grid.shape)
+        means.append(((rows @ grid) * columns).sum(axis=1))
+    means, (error, freedom) = np.concatenate(means), two_way_error(grid)
+    tail = stats.norm.cdf(stats.t.ppf(0.025, freedom))
+    low, high = np.quantile(means, [tail, 1 - tail]) - grid.mean()
+    return grid.mean() + np.array([low, high]) * error / means.std()
+
+# %% [markdown]
+# A made-up study, of which you know the truth: three seeds, 100 texts, and the two recipes do *not* differ. The package's
+# {py:func}`regex_lib.metrics.paired_bootstrap` must give the same numbers as the code above.
+
+# %%
+def made_up(random, seeds=3, texts=100):
+    """Differences whose true mean is 0."""
+    luck_of_seed, luck_of_text = random.normal(0, 0.04, (seeds, 1)), random.normal(0, 0.15, texts)
+    return luck_of_seed + luck_of_text + random.normal(0, 0.15, (seeds, texts))
+
+
+grid = made_up(np.random.default_rng(0))
+ours = torch.tensor(grid)
+theirs = torch.zeros_like(ours)
+package = paired_bootstrap(ours, theirs)
+by_hand = torch.tensor(interval_by_hand(grid))
+torch.testing.assert_close(by_hand, torch.tensor([package.low, package.high], dtype=torch.float64))
+print(f"by hand [{by_hand[0]:.4f}, {by_hand[1]:.4f}], package [{package.low:.4f}, {package.high:.4f}]")
+
+# %% [markdown]
+# Is the trouble worth it? A 95 % interval should contain the truth in 95 of 100 studies. Repeat the made-up study many
+# times, and count. The rivals are two intervals that you meet in papers: one that takes all numbers for independent, and
+# one that averages over the seeds and then draws texts only.
+#
+# *Predict before you look: which of the three is the worst?*
+
+# %%
+random = np.random.default_rng(1)
+hits = {"all independent": 0, "texts only": 0, "seeds and texts": 0}
+for _ in range(simulations):
+    grid = made_up(random)
+    by_text = torch.tensor(grid.mean(axis=0))
+    half = 1.96 * grid.std(ddof=1) / np.sqrt(grid.size)
+    texts_only = paired_bootstrap(by_text, torch.zeros_like(by_text), resamples=500)
+    both = paired_bootstrap(torch.tensor(grid), torch.zeros(grid.shape).double(), resamples=500)
+    hits["all independent"] += abs(grid.mean()) < half
+    hits["texts only"] += texts_only.low < 0 < texts_only.high
+    hits["seeds and texts"] += both.low < 0 < both.high
+coverage = pd.Series(hits) / simulations
+for name, share in coverage.items():
+    print(f"{name:16s} contains the truth in {share:.0%} of {simulations} made-up studies")
+
+# %% [markdown]
+# So a narrow interval over texts alone can call a difference "significant" that is nothing but the luck of three seeds.
+# The last line is close to 95 %, and no closer: with three seeds no interval can know much about seeds. More seeds cure
+# that, and nothing else does.
+#
+# ## With the package
+#
+# Now real models, at the sizes that you have set: `vanilla` and `regex`, for each seed. Both start from the same weights
+# and see the same texts in the same order.
+
+# %%
+corpus = load_data(data)
+settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "max_train": max_train}
+classifiers, seconds = {}, {}
+for seed in range(seeds):
+    for recipe in ("vanilla", "regex"):
+        classifier = load_classifier("minilm", layers=layers, seed=seed)
+        classifier.label_names = ["negative", "positive"]
+        run = train(classifier, {"train": corpus["train"]}, recipe, seed=seed, **settings)
+        classifiers[recipe, seed] = classifier
+        accuracy = classify(classifier, corpus["test"])["accuracy"]
+        print(f"{recipe}, seed {seed}: accuracy {accuracy:.3f}, {run.seconds:.0f} s on {run.device}")
+
+# %% [markdown]
+# The sentence from above, explained by both. Are these pictures different enough to tell which is more faithful? You
+# cannot see it. That is why it is measured.
+
+# %%
+text = "A wonderful cast cannot save this boring mess."
+explanations = {recipe: attribute(classifiers[recipe, 0], [text])[0] for recipe in ("vanilla", "regex")}
+attribution_switcher(explanations, ["negative", "positive"])
+
+# %% [markdown]
+# All models explain the same test texts. Removed tokens become `[MASK]`. `deep_lift` and the two with attention are
+# attributions that guided no training; the guide was Integrated Gradients.
+
+# %%
+METHODS = ["random", "attention", "scaled_attention", "integrated_gradients", "deep_lift"]
+METRICS = ["sufficiency", "comprehensiveness", "eraser_comprehensiveness", "loo_tau"]
+examples = pd.concat(
+    evaluate_faithfulness(
+        classifier, corpus["test"], METHODS, METRICS, replacement="mask", max_examples=max_examples, seed=0
+    ).examples.assign(recipe=recipe, seed=seed)
+    for (recipe, seed), classifier in classifiers.items()
+)
+
+
+def grid_of(recipe, attribution, metric, rows=examples):
+    """Scores of seeds x texts."""
+    rows = rows[(rows["recipe"] == recipe) & (rows["attribution"] == attribution)]
+    return torch.tensor(rows.pivot(index="seed", columns="example", values=metric).to_numpy())
+
+
+def over_random(recipe, attribution, metric, rows=examples):
+    """The same, minus those of the random attribution."""
+    return grid_of(recipe, attribution, metric, rows) - grid_of(recipe, "random", metric, rows)
+
+# %% [markdown]
+# The difference {eq}`eq-12-over-random` with its interval, and beside it the study's. They need not agree to the digit:
+# the sizes differ unless you run the defaults. Do the intervals overlap?
+
+# %%
+def measured(metric, attribution, minus="random", recipe="regex", replacement="mask", level="token"):
+    """The study's row of a comparison with vanilla; None if it is not measured yet."""
+    names = ["metric", "attribution", "minus", "recipe", "replacement", "level"]
+    values = [metric, attribution, minus, recipe, replacement, level]
+    found = faithful[(faithful[names] == values).all(axis=1)]
+    return None if found.empty else found.iloc[0]
+
+
+def shown(row):
+    return "not yet" if row is None else f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+
+
+rows = []
+for metric in ("sufficiency", "comprehensiveness", "loo_tau"):
+    for method in METHODS[1:]:
+        live = paired_bootstrap(over_random("regex", method, metric), over_random("vanilla", method, metric))
+        here = f"{live.estimate:+.3f} [{live.low:+.3f}, {live.high:+.3f}]"
+        rows.append([metric, method, here, shown(measured(metric, method))])
+print(f"here: {data}, {seeds} seed(s), {max_train} training texts, {examples['example'].nunique()} explained")
+pd.DataFrame(rows, columns=["regex - vanilla, over random", "attribution", "here", "study"])
+
+# %% [markdown]
+# With one seed the interval *here* is over texts alone: it knows nothing of the luck of the seed, and you have just seen
+# what that does to it.
+#
+# **How often does it win?** A mean can hide a few texts with huge gains. The **win rate** counts the texts on which the
+# REGEX model scores higher, ties as halves. The sign test asks whether a fair coin would do that. Texts must be
+# independent for it, so average over seeds first. `random` is the control: if the REGEX model wins there too, it wins by
+# its scale. The function is {py:func}`regex_lib.metrics.win_rate`.
+
+# %%
+rows = []
+for metric in ("comprehensiveness", "eraser_comprehensiveness", "loo_tau"):
+    for method in ("random", "integrated_gradients", "deep_lift"):
+        pair = [grid_of(recipe, method, metric).nanmean(dim=0) for recipe in ("regex", "vanilla")]
+        result = win_rate(*pair)
+        rows.append([metric, method, result.wins, result.losses, result.ties, result.rate, result.p_value])
+columns = ["metric", "attribution", "regex wins", "vanilla wins", "ties", "win rate", "p (sign test)"]
+pd.DataFrame(rows, columns=columns).round(3)
+
+# %% [markdown]
+# Compare `comprehensiveness`, which is normalised, with `eraser_comprehensiveness`, the raw drop of the probability. Where
+# they point in different directions, trap 1 is no theory.
+#
+# **How many texts say anything?** The normalised scores of a degenerate text are rounding noise, divided by
+# almost nothing. Next you leave out each text that is degenerate for either recipe with any seed, and look whether the
+# difference stays.
+
+# %%
+share = examples[examples["attribution"] == "random"].groupby("recipe")["degenerate"].mean()
+for recipe, value in share.items():
+    print(f"{recipe}: {value:.0%} of the texts are degenerate")
+bad = examples.groupby("example")["degenerate"].transform("max").astype(bool)
+kept = examples[~bad]
+print(f"{kept['example'].nunique()} of {examples['example'].nunique()} texts are degenerate for no model")
+for method in ("random", "integrated_gradients", "deep_lift"):
+    for name, rows in (("all", examples), ("kept", kept)):
+        if rows.empty:
+            continue
+        pair = [grid_of(recipe, method, "comprehensiveness", rows) for recipe in ("regex", "vanilla")]
+        gain = paired_bootstrap(*pair)
+        print(f"{method:20s} {name:4s} texts: {gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
+
+# %% [markdown]
+# ## What the study says
+#
+# {numref}`fig-12-forest` is a **forest plot**: a dot for each estimate, a line for its 95 % interval. What crosses the
+# zero line is not settled. Three metrics stand side by side, because one alone would tell a third of the story.
+
+# %%
+ATTRIBUTIONS = [
+    *("integrated_gradients", "input_x_gradient", "deep_lift", "smooth_grad", "gradient_norm"),
+    *("attention", "scaled_attention", "attention_rollout", "leave_one_out"),
+]
+
+
+def interval(axis, row, place, colour, marker="o"):
+    """A dot with its interval; filled if the interval leaves out 0."""
+    axis.plot([row.low, row.high], [place, place], color=colour, lw=1.6)
+    fill = colour if row.low > 0 or row.high < 0 else "white"
+    axis.plot(row.difference, place, marker, ms=7, mfc=fill, mec=colour, mew=1.5)
+
+# %% mystnb={"image": {"alt": "Forest plot with three panels: for each attribution the difference between REGEX and vanilla in sufficiency, comprehensiveness and leave-one-out tau, each over the random attribution, with its 95 % interval and a line at zero."}, "figure": {"name": "fig-12-forest", "caption": "REGEX minus vanilla in the study, each over its own random attribution, with 95 % intervals over seeds and texts. A filled dot's interval leaves out 0. Stars mark the attribution that guided the training."}}
+with figure_style():
+    figure, axes = plt.subplots(1, 3, figsize=(7.5, 4), sharey=True, layout="constrained")
+    for axis, metric in zip(axes, ("sufficiency", "comprehensiveness", "loo_tau"), strict=True):
+        for place, method in enumerate(ATTRIBUTIONS):
+            row = measured(metric, method)
+            if row is not None and (metric, method) != ("loo_tau", "leave_one_out"):
+                interval(axis, row, place, RECIPE_COLOURS["regex"], "*" if place == 0 else "o")
+        axis.axvline(0, color="#6b6b6b", lw=1)
+        axis.set_title(metric.replace("_", " "), fontsize="small")
+        axis.tick_params(labelsize="small")
+    axes[0].set_yticks(range(len(ATTRIBUTIONS)), [name.replace("_", " ") for name in ATTRIBUTIONS])
+    axes[0].invert_yaxis()
+    figure.supxlabel("difference between regex and vanilla", fontsize="small")
+plt.show()
+
+# %% [markdown]
+# (Leave-one-out scores have a tau of 1 with themselves in every model, so that this one says nothing.)
+#
+# Then the controls and rivals. {numref}`fig-12-recipes` shows all recipes for the guide of the training and for
+# `deep_lift`, which guided none. **If a control's dot lies where that of REGEX lies, the gain is not due to what the
+# control lacks.** The seeds are in brackets: an interval from a single seed is over texts alone, and too narrow.
+
+# %% mystnb={"image": {"alt": "Forest plot with two panels: for each recipe the difference from vanilla in comprehensiveness of integrated gradients and of DeepLift over random, with 95 % intervals. Controls have square markers."}, "figure": {"name": "fig-12-recipes", "caption": "Every recipe that is measured, minus vanilla: comprehensiveness over random, for the attribution that guides REGEX and for one that guides none. Squares are controls, seeds are in brackets. A filled marker's interval leaves out 0."}}
+with figure_style():
+    height = 1.3 + 0.36 * (len(recipes) - 1)
+    figure, axes = plt.subplots(1, 2, figsize=(7, height), sharey=True, layout="constrained")
+    others = [name for name in recipes if name != "vanilla"]
+    for axis, method in zip(axes, ("integrated_gradients", "deep_lift"), strict=True):
+        for place, recipe in enumerate(others):
+            row = measured("comprehensiveness", method, recipe=recipe)
+            marker = "s" if recipe in ("regex_random_mask", "regex_shuffled_target") else "o"
+            if row is not None:
+                interval(axis, row, place, RECIPE_COLOURS[recipe], marker)
+        axis.axvline(0, color="#6b6b6b", lw=1)
+        axis.set_xlabel(method.replace("_", " "), fontsize="small")
+        axis.tick_params(labelsize="small")
+    labels = [f"{name.replace('_', ' ')} ({overview.loc[name, 'seeds']:.0f})" for name in others]
+    axes[0].set_yticks(range(len(others)), labels)
+    axes[0].set_ylim(len(others) - 0.5, -0.5)
+plt.show()
+
+# %% [markdown]
+# **Is it the metric?** The same question for REGEX in five ways of asking, averaged over what each has. *Raw* is the
+# plain drop of the probability; *NAOPC* is at word level; `[PAD]` is the replacement of the paper's protocol.
+
+# %%
+ways = {
+    "normalised, [MASK]": {"metric": "comprehensiveness"},
+    "normalised, [PAD]": {"metric": "comprehensiveness", "replacement": "pad"},
+    "raw, [MASK]": {"metric": "eraser_comprehensiveness"},
+    "NAOPC, [MASK], words": {"metric": "naopc_comprehensiveness", "level": "word"},
+    "leave-one-out tau": {"metric": "loo_tau"},
+}
+rows = []
+for way, what in ways.items():
+    plain = [measured(attribution=name, minus="", **what) for name in ("integrated_gradients", "random")]
+    over = measured(attribution="integrated_gradients", **what)
+    rows.append([way, *map(shown, plain), shown(over), 0 if over is None else over.seeds])
+columns = ["comprehensiveness", "Integrated Gradients", "random (the control)", "over random", "seeds"]
+pd.DataFrame(rows, columns=columns)
+
+# %% [markdown]
+# And the share of degenerate texts in the study, by recipe. Where it differs much between two recipes, their normalised
+# scores are averages over different things.
+
+# %%
+degenerate = means.query("kind == 'faithfulness' and metric == 'degenerate' and level == 'token'")
+degenerate = degenerate.query("attribution == 'random'")
+degenerate = degenerate.pivot_table(index="recipe", columns="replacement", values="mean")
+degenerate.loc[recipes].round(3).astype(object).fillna("not yet")
+
+# %% [markdown]
+# ## What may be concluded
+#
+# The rule is fixed before the numbers are read. For one metric, the table **supports** a gain of an attribution if the
+# interval of the difference over random lies above 0; it **contradicts** it if it lies below; else it is **open**. The
+# next cell applies the rule, and then asks the controls.
+
+# %%
+def verdict(row):
+    return "supported" if row.low > 0 else "contradicted" if row.high < 0 else "open"
+
+
+def counted(metric, minus="random"):
+    """For how many attributions a gain of regex is supported, contradicted, or open."""
+    names = [name for name in ATTRIBUTIONS if (metric, name) != ("loo_tau", "leave_one_out")]
+    found = [measured(metric, name, minus) for name in names]
+    verdicts = [verdict(row) for row in found if row is not None and not np.isnan(row.low)]
+    return {name: verdicts.count(name) for name in ("supported", "contradicted", "open")}
+
+
+for metric in ("sufficiency", "comprehensiveness", "eraser_comprehensiveness", "loo_tau"):
+    print(f"{metric}:", ", ".join(f"{count} {name}" for name, count in counted(metric).items()))
+for control in ("regex_random_mask", "regex_shuffled_target"):
+    for metric in ("sufficiency", "comprehensiveness"):
+        pairs = [(measured(metric, name), measured(metric, name, recipe=control)) for name in ATTRIBUTIONS]
+        pairs = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+        better = sum(ours.difference > theirs.difference for ours, theirs in pairs)
+        print(f"{metric}: regex gains more than {control} for {better} of {len(pairs)} attributions")
+if overview["seeds"].nunique() > 1:
+    print("Mind the seeds: not all recipes have the same number of them yet.")
+
+# %%
+plain, raw = (counted(metric, minus="") for metric in ("comprehensiveness", "eraser_comprehensiveness"))
+over = counted("comprehensiveness")
+seeds_done = int(overview.loc["regex", "seeds"])
+if over["supported"] == len(ATTRIBUTIONS):
+    print("Comprehensiveness: the table supports a gain over random for every attribution.")
+elif over["contradicted"]:
+    print(f"Comprehensiveness: for {over['contradicted']} attribution(s) the table contradicts a gain.")
+else:
+    print(f"Comprehensiveness: a gain is supported for {over['supported']} attribution(s), the rest is open.")
+print("Without subtracting random, normalised:", plain)
+print("Without subtracting random, raw:       ", raw)
+if raw["contradicted"] > plain["contradicted"]:
+    print("The raw score falls more often than the normalised one: the scale of the model changed.")
+accuracy = differences.query("kind == 'quality' and metric == 'accuracy' and recipe == 'regex'")
+for row in accuracy.itertuples():
+    change = "unchanged, as far as can be told" if row.low <= 0 <= row.high else "changed"
+    print(f"Accuracy is {change}: {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}].")
+if seeds_done < 5:
+    print(f"With {seeds_done} seed(s), all of this is provisional.")
+
+# %% [markdown]
+# Read it like this. If the counts of *supported* are high for all metrics, and REGEX gains more than its controls for
+# almost all attributions, then REGEX makes explanations more faithful in domain, and because of what it is. If
+# `regex_random_mask` gains as much, it does not matter *which* tokens are masked. If `regex_shuffled_target` or `robust`
+# does, the guide is not what helps: a smoother model is. If the metrics disagree, the answer depends on the metric, and
+# an honest report says so. {doc}`17_what_reproduced` draws the sum over all chapters.
+#
+# ## What can go wrong
+#
+# - **Picking the metric afterwards.** With nine attributions and several metrics some interval will leave out 0 by luck
+#   alone. Fix the rule before, or correct for the number of tests: {py:func}`regex_lib.metrics.holm` does.
+# - **Texts counted as evidence for a claim about training.** More texts narrow the interval over texts, never that
+#   over seeds.
+# - **Guide and judge are the same.** Gains that are measured with the attribution that was trained on are overstated.
+#   {doc}`18_which_attributions_gain` looks at the others.
+# - **A mean over degenerate texts.** It looks like a score, and is noise.
+#
+# ## Strengths and limitations
+#
+# The comparison is paired by seed and text, has controls that share all but one thing with the method, and several
+# metrics of which none is trusted alone. But it is one data set, one small encoder, and few seeds; the weights of the
+# recipes were chosen on validation data of the same data set, with a search that the rivals got less of; and the paper's
+# own coefficients are not known, so that this is a test of the idea, not of its exact numbers.
+#
+# ## Summary
+#
+# Comparing models is harder than comparing attributions. Normalise, subtract random, ask a second metric, and give an
+# interval that knows of seeds. Put accuracy and the share of degenerate texts beside every score. Then ask whether the
+# control did as well.
+#
+# ## Exercises
+#
+# ```{exercise} What the control explains away
+# :label: ex-12-1
+#
+# A recipe raises the comprehensiveness of Integrated Gradients from 0.70 to 0.80, and that of random scores from 0.20 to
+# 0.28. What is the gain over random? Set `answer` to the number.
+# ```
+
+# %%
+answer = ...  # replace the dots
+check_answer(answer, (0.80 - 0.28) - (0.70 - 0.20))
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# Subtract each model's own random score first: equation {eq}`eq-12-over-random`.
+# ```
+#
+# ````{solution-start} ex-12-1
+# :class: dropdown
+# ````
+#
+# Most of the gain is one that random scores have too.
+
+# %%
+answer = (0.80 - 0.28) - (0.70 - 0.20)
+check_answer(answer, (0.80 - 0.28) - (0.70 - 0.20))
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ```{exercise} More texts or more seeds?
+# :label: ex-12-2
+#
+# You can afford 1,200 scores. Is it better to have 3 seeds with 400 texts each, or 12 seeds with 100 texts each? For
+# both, draw 20 studies, `made_up(np.random.default_rng(draw), seeds, texts)` with `draw` from 0 to 19, and take the mean
+# width (high minus low) of the intervals of `paired_bootstrap`. Set `answer` to the two means, in this order.
+# ```
+
+# %%
+answer = ...  # replace the dots, by a list of two numbers
+widths = []
+for S, N in ((3, 400), (12, 100)):
+    studies = [torch.tensor(made_up(np.random.default_rng(draw), S, N)) for draw in range(20)]
+    intervals = [paired_bootstrap(study, torch.zeros_like(study)) for study in studies]
+    widths.append(np.mean([each.high - each.low for each in intervals]))
+check_answer(answer, widths)
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# `paired_bootstrap(scores, torch.zeros_like(scores))` compares with 0. Its result has `low` and `high`.
+# ```
+#
+# ````{solution-start} ex-12-2
+# :class: dropdown
+# ````
+#
+# The made-up studies have a luck of the seed that no number of texts averages out.
+
+# %%
+answer = []
+for S, N in ((3, 400), (12, 100)):
+    total = 0.0
+    for draw in range(20):
+        study = torch.tensor(made_up(np.random.default_rng(draw), S, N))
+        result = paired_bootstrap(study, torch.zeros_like(study))
+        total += result.high - result.low
+    answer.append(total / 20)
+    print(f"{S} seeds x {N} texts: width {answer[-1]:.3f} on average")
+check_answer(answer, widths)
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ```{exercise} The control as the base
+# :label: ex-12-3
+#
+# The study's table subtracts `vanilla`. How much *more* does `regex` gain than `regex_random_mask`, in `sufficiency` of
+# Integrated Gradients over random? Set `answer` to the difference of the two differences. Which interval would you need
+# to call it settled, and why is it not in the table?
+# ```
+
+# %%
+answer = ...  # replace the dots
+two = [measured("sufficiency", "integrated_gradients", recipe=name) for name in ("regex", "regex_random_mask")]
+check_answer(answer, two[0].difference - two[1].difference)
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# `measured(metric, attribution, recipe=...)` gives a row of the study, with its `difference` from vanilla.
+# ```
+#
+# ````{solution-start} ex-12-3
+# :class: dropdown
+# ````
+#
+# You would need the paired interval of regex minus the control. It is not the difference of the two intervals, because
+# both share vanilla's noise; `regex_lib.study.differences(scores, base="regex_random_mask")` computes it from the scores
+# of all texts, which the study's store has.
+
+# %%
+ours = measured("sufficiency", "integrated_gradients", recipe="regex")
+control = measured("sufficiency", "integrated_gradients", recipe="regex_random_mask")
+answer = ours.difference - control.difference
+print(f"{answer:+.3f}, with {ours.seeds} and {control.seeds} seed(s)")
+check_answer(answer, two[0].difference - two[1].difference)
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ## Further reading
+#
+# {cite:t}`edin-etal-2025-normalized` show why raw scores of two models must not be compared, and propose NAOPC.
+# {cite:t}`chrysostomou-aletras-2022-empirical` compare with random attributions. {cite:t}`hase-etal-2021-ood` explain
+# what masked texts do to a model that never saw any. The bootstrap over two kinds of draws is
+# {cite:t}`owen-2007-pigeonhole`. The method is {cite:t}`li-etal-2023-regex`.

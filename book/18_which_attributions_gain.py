@@ -1,0 +1,582 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which attributions gain, and why?
+#
+# **What you will learn.** How to tell whether a training makes a model's explanations more faithful, or only makes them
+# more like the one that guided it. This is the first of the questions that the paper leaves open.
+#
+# **Time.** Twenty minutes of reading. The code takes some minutes on a GPU.
+#
+# ## The question
+#
+# REGEX teaches a model's attention to look like its Integrated Gradients. Think of a class in which everybody has to copy
+# from one pupil. Afterwards all answers agree. Are they better answers?
+#
+# They are if that pupil is right. They are not if all now share one pupil's mistakes. And there is a third way: perhaps
+# the *questions* got easier, so that everybody does better, copied or not.
+#
+# To tell these apart you need witnesses who never looked at that pupil: attributions that no recipe trains with. If
+# a robust model is simply easier to explain, they gain too. If only those gain that were trained to agree, then what you
+# measure may be agreement {cite:p}`ferreira-etal-2024-explanation`.
+#
+# ## Settings
+#
+# The next cell holds everything you may want to change. The defaults are meant for a GPU.
+
+# %% tags=["parameters"]
+data: str = "sst"  # or "reviews", the corpus that comes with the library
+layers: "Optional[int]" = 3  # the study keeps three layers; None keeps all
+max_train: "Optional[int]" = 2000
+epochs: float = 3
+batch_size: int = 32
+learning_rate: float = 2e-4
+max_examples: int = 100  # explain so many test texts
+seed: int = 0
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from scipy import stats
+from torch.nn.utils.rnn import pad_sequence
+
+from regex_lib.attributions import attribute
+from regex_lib.book import check_answer
+from regex_lib.data import load_data
+from regex_lib.evaluation import classify
+from regex_lib.metrics import leave_one_out_tau, paired_bootstrap, rank_correlation
+from regex_lib.models import load_classifier
+from regex_lib.plots import RECIPE_COLOURS, attribution_switcher, figure_style
+from regex_lib.study import read_table
+from regex_lib.training import train
+
+# %% [markdown]
+# ## Who is a witness?
+#
+# {doc}`04_attributions` explains the methods. Here is what each has to do with REGEX's training:
+#
+# | attribution | its role | why |
+# | --- | --- | --- |
+# | `integrated_gradients` | **guide** | the training's target |
+# | `deep_lift`, `input_x_gradient`, `smooth_grad`, `gradient_norm` | kin | never used, but made of gradients, as the guide is |
+# | `attention`, `scaled_attention`, `attention_rollout` | **pulled** | made of what the guidance changes |
+# | `leave_one_out` | outsider | never used, no gradients, no attention: it removes a word, and looks |
+#
+# The kin are witnesses with a family tie. `deep_lift` in particular stands close to Integrated Gradients, by what both
+# promise: that the scores add up to the change of the output. The outsider has a tie as well, to the *judge*: erasure
+# metrics remove words too.
+
+# %%
+MEMBERS = {
+    "guide": ["integrated_gradients"],
+    "kin": ["deep_lift", "input_x_gradient", "smooth_grad", "gradient_norm"],
+    "pulled": ["attention", "scaled_attention", "attention_rollout"],
+    "outsider": ["leave_one_out"],
+}
+ROLES = {name: role for role, names in MEMBERS.items() for name in names}
+CONTROLS = ("regex_random_mask", "regex_shuffled_target", "robust")
+
+# %% [markdown]
+# ## Three stories
+#
+# | story | guide | pulled | kin | outsider | without the guide |
+# | --- | --- | --- | --- | --- | --- |
+# | *more faithful, by the guidance* | gains | gain | gain | gains | gain less |
+# | *only more like the guide* | gains | gain | do not | does not | gain less |
+# | *a simpler model* | gains | gain | gain | gains | gain as much |
+#
+# Only the last column tells the first story from the third. So, as always, the {term}`control` runs decide:
+#
+# - `robust` has no guidance at all;
+# - `regex_shuffled_target` pulls attention towards a shuffled attribution, so that there is a guide who knows nothing;
+# - `regex_random_mask` keeps the guide, and masks any tokens. It cannot tell the stories apart, but it tells whether the
+#   *choice* of the masked tokens matters.
+#
+# ## Two measures of agreement
+#
+# Take the scores $a$ and $b$ that two attributions give the $n$ {term}`content tokens <content token>` of a text.
+#
+# **Spearman's correlation** $\rho$ is the ordinary correlation of their ranks, 1 for the same order and 0 for
+# unrelated ones. You met it in {doc}`14_randomisation_and_stability`. You will take it of magnitudes $|a|$, because the
+# guidance does: attention has no sign. The agreement of two methods is the mean over the $N$ texts:
+#
+# $$
+# A(a, b) = \frac{1}{N} \sum_{n} \rho\big(|a_n|, |b_n|\big)
+# $$ (eq-18-agreement)
+#
+# **Kendall's** $\tau$ asks of each pair of tokens whether both scores put them in the same order. Let $C$ be the number
+# of pairs in the same order, $D$ of those in opposite order, and $T_a$ and $T_b$ of those that are tied in one of the two
+# only:
+#
+# $$
+# \tau = \frac{C - D}{\sqrt{(C + D + T_a)(C + D + T_b)}}
+# $$ (eq-18-tau)
+#
+# Between an attribution and the drops $p(x) - p(x \setminus i)$ that leaving out one token causes, it is the
+# **leave-one-out tau** {cite:p}`jain-wallace-2019-attention`. It asks the model itself.
+#
+# So there are two numbers for each method: how much it is *like the guide*, and how much it is *like the model*.
+#
+# ## From scratch
+#
+# A few lines each, and the package's {py:func}`regex_lib.metrics.rank_correlation` and
+# {py:func}`regex_lib.metrics.leave_one_out_tau` must give the same.
+
+# %%
+def spearman(a, b):
+    """The correlation of the ranks; equal scores share the mean of their ranks."""
+    return np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1]
+
+
+def kendall(a, b):
+    """Tau, with ties."""
+    first = np.sign(a[:, None] - a[None, :])  # for each pair: +1, -1, or 0 for a tie
+    second = np.sign(b[:, None] - b[None, :])
+    return (first * second).sum() / np.sqrt((first**2).sum() * (second**2).sum())
+
+
+generator = np.random.default_rng(seed)
+a, b = generator.integers(0, 5, 12).astype(float), generator.normal(size=12)
+one, two, mask = torch.tensor(a)[None], torch.tensor(b)[None], torch.ones(1, 12, dtype=torch.bool)
+torch.testing.assert_close(rank_correlation(one, two, mask).item(), spearman(a, b))
+torch.testing.assert_close(leave_one_out_tau(one, two, mask).item(), kendall(a, b))
+print(f"Spearman {spearman(a, b):+.3f}, Kendall {kendall(a, b):+.3f}")
+
+# %% [markdown]
+# Every pair is met twice, in the numerator and below the root alike, so nothing needs to be halved.
+#
+# ## What the study says
+#
+# The gain of an attribution is REGEX minus vanilla, each minus its own random row, as in {doc}`12_in_domain`. The next
+# cell reads the study's table.
+
+# %%
+differences = read_table("sst/differences").fillna({"minus": ""})
+differences = differences.query(
+    "data == 'sst' and model == 'minilm' and on == 'sst' and kind == 'faithfulness' and split == 'test'"
+    " and replacement == 'mask' and level == 'token' and minus == 'random'"
+)
+
+
+def gains(metric, recipe="regex"):
+    """The study's gains over random, by attribution, with their intervals."""
+    rows = differences[(differences["metric"] == metric) & (differences["recipe"] == recipe)]
+    rows = rows.set_index("attribution").reindex([name for name in ROLES if name in set(rows["attribution"])])
+    # A method agrees perfectly with itself.
+    return rows.drop("leave_one_out", errors="ignore") if metric == "loo_tau" else rows
+
+
+measured = differences.groupby("recipe")["seeds"].max()
+print("measured, with their seeds:", ", ".join(f"{name} ({count})" for name, count in measured.items()))
+print("controls missing:", ", ".join(name for name in CONTROLS if name not in measured) or "none")
+
+# %% mystnb={"image": {"alt": "Forest plot with three panels, sufficiency, comprehensiveness and leave-one-out tau: the gain of nine attributions, grouped by role, for REGEX and for its controls, with 95 % intervals for REGEX."}, "figure": {"name": "fig-18-gains", "caption": "The gain of each attribution over random, by its role: REGEX with 95 % intervals, and its controls without. Where a control lies on the dot, the gain does not need what that control lacks."}}
+with figure_style():
+    figure, axes = plt.subplots(1, 3, figsize=(7.5, 4.6), sharey=True, layout="constrained")
+    names = list(ROLES)
+    for axis, metric in zip(axes, ("sufficiency", "comprehensiveness", "loo_tau"), strict=True):
+        for recipe, marker in zip(("regex", *CONTROLS), "oXP^", strict=True):
+            rows, colour = gains(metric, recipe), RECIPE_COLOURS[recipe]
+            places = [names.index(name) + (0.0 if recipe == "regex" else 0.25) for name in rows.index]
+            if recipe == "regex":
+                axis.hlines(places, rows["low"], rows["high"], color=colour, lw=1.6)
+            label = recipe.replace("_", " ")
+            axis.plot(rows["difference"], places, marker, color=colour, mec="black", mew=0.7, ms=7, label=label)
+        axis.axvline(0, color="#6b6b6b", lw=1)
+        axis.set_title(metric.replace("_", " "), fontsize="small")
+        axis.tick_params(labelsize="small")
+    axes[0].set_yticks(range(len(names)), [f"{name.replace('_', ' ')} ({ROLES[name]})" for name in names])
+    axes[0].invert_yaxis()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="x-small")
+plt.show()
+
+# %% [markdown]
+# By role, the mean gain, with how many of the attributions have an interval above 0. Then the control with the highest
+# mean gain in the same role.
+
+# %%
+rows = []
+for metric in ("sufficiency", "comprehensiveness", "loo_tau"):
+    ours = gains(metric)
+    for role, members in MEMBERS.items():
+        chosen = [name for name in members if name in ours.index]
+        if not chosen:
+            continue
+        others = {name: gains(metric, name).reindex(chosen)["difference"].mean() for name in CONTROLS}
+        above = int((ours.loc[chosen, "low"] > 0).sum())
+        best = max(others, key=lambda name: np.nan_to_num(others[name], nan=-np.inf))
+        mean = ours.loc[chosen, "difference"].mean()
+        rows.append([metric, role, mean, f"{above} of {len(chosen)}", others[best], best])
+columns = ["metric", "role", "regex", "interval above 0", "best control", "which"]
+pd.DataFrame(rows, columns=columns).round(3)
+
+# %% [markdown]
+# **Leave-one-out tau** deserves a look of its own, because it has no normaliser that could break. Here are its means
+# themselves. The `random` row is near 0 in every model, as it must be.
+
+# %%
+means = read_table("sst/means").query(
+    "data == 'sst' and model == 'minilm' and on == 'sst' and kind == 'faithfulness' and split == 'test'"
+    " and replacement == 'mask' and level == 'token' and metric == 'loo_tau'"
+)
+table = means.pivot_table(index="attribution", columns="recipe", values="mean")
+order = [name for name in ("random", *ROLES) if name in table.index and name != "leave_one_out"]
+shown = [name for name in ("vanilla", "egt", "regex", *CONTROLS) if name in table]
+missing = [name for name in ("vanilla", "egt", "regex", *CONTROLS) if name not in table]
+print("not measured yet:", ", ".join(missing) or "nothing")
+table.loc[order, shown].round(3)
+
+# %% [markdown]
+# ## Which pattern do the gains have?
+#
+# If the guidance is what helps, then the gains should have *its* pattern over the attributions. Three questions, each
+# answered by a rank correlation of the gains:
+#
+# - with those of a control: is it the same pattern without what the control lacks?
+# - with vanilla's scores: did those gain that had most room?
+# - between two metrics: do the metrics agree on who gains?
+#
+# There are only nine attributions, so such a correlation is rough. The cell draws unrelated numbers first, to see how far
+# from 0 chance alone gets.
+
+# %%
+def correlation(first, second):
+    """Spearman's over the attributions that both have."""
+    both = pd.concat([first, second], axis=1).dropna()
+    return f"{spearman(*both.to_numpy().T):+.2f} ({len(both)})" if len(both) > 2 else "too few"
+
+
+scores = read_table("sst/means").query(
+    "on == 'sst' and kind == 'faithfulness' and split == 'test' and replacement == 'mask' and level == 'token'"
+    " and recipe == 'vanilla'"
+)
+rows = {}
+for metric in ("sufficiency", "comprehensiveness", "loo_tau"):
+    ours = gains(metric)["difference"]
+    other = gains("loo_tau" if metric != "loo_tau" else "comprehensiveness")["difference"]
+    start = scores[scores["metric"] == metric].set_index("attribution")["mean"].drop("random")
+    against = {name: correlation(ours, gains(metric, name)["difference"]) for name in CONTROLS}
+    rows[metric] = {**against, "vanilla's score": correlation(ours, start), "another metric": correlation(ours, other)}
+drawn = [spearman(*generator.normal(size=(2, 9))) for _ in range(2000)]
+print(f"95 % of the correlations of nine unrelated numbers lie within {np.quantile(np.abs(drawn), 0.95):.2f} of 0")
+pd.DataFrame(rows).T
+
+# %% [markdown]
+# The number of attributions is in brackets. A high correlation with a *control* says that the pattern does not need what
+# that control lacks. A clearly negative one with *vanilla's score* says that the gains went to those that had been poor: room to grow, or regression to
+# the mean.
+#
+# ## With the package: who agrees with whom?
+#
+# The study does not store who agrees with whom. So you compute it, for three models: `vanilla`, `regex`, and, as the
+# control, the model *before* training. What agrees there already has nothing to do with what was learned.
+
+# %%
+corpus = load_data(data)
+settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "max_train": max_train}
+models = {name: load_classifier("minilm", layers=layers, seed=seed) for name in ("untrained", "vanilla", "regex")}
+for name, model in models.items():
+    model.label_names = ["negative", "positive"]
+    if name != "untrained":
+        run = train(model, {"train": corpus["train"]}, name, seed=seed, **settings)
+        print(f"{name}: trained for {run.seconds:.0f} s on {run.device}")
+    print(f"{name}: accuracy {classify(model, corpus['test'])['accuracy']:.3f}")
+
+# %% [markdown]
+# One text, before you look at numbers. The same model, and four methods: do they highlight the same words?
+
+# %%
+text = "A wonderful cast cannot save this boring mess."
+witnesses = ("integrated_gradients", "deep_lift", "scaled_attention", "leave_one_out")
+attribution_switcher(
+    [attribute(models["regex"], [text], method)[0] for method in witnesses], models["regex"].label_names
+)
+
+# %% [markdown]
+# Now all methods on all texts, each model explaining its own prediction.
+
+# %%
+METHODS = ["random", *ROLES]
+texts = corpus["test"].shuffle(seed=seed).select(range(max_examples))["text"][:]
+explained = {}
+for name, model in models.items():
+    for method in METHODS:
+        found = [torch.tensor(row.scores).double() for row in attribute(model, texts, method)]
+        explained[name, method] = pad_sequence(found, batch_first=True)
+lengths = torch.tensor([len(row) for row in found])
+content_mask = torch.arange(lengths.max()) < lengths[:, None]
+
+
+def agreement(name, first, second):
+    """Spearman's correlation of the magnitudes, per text."""
+    return rank_correlation(explained[name, first].abs(), explained[name, second].abs(), content_mask)
+
+
+def tau(name, method):
+    """Leave-one-out tau, per text: the scores of leave_one_out are the drops."""
+    return leave_one_out_tau(explained[name, method], explained[name, "leave_one_out"], content_mask)
+
+
+print(f"{len(texts)} texts of {data}, {int(lengths.sum())} tokens")
+
+# %% mystnb={"image": {"alt": "A square table of ten attribution methods in shades of grey. Each cell has the mean rank correlation of two methods: below the diagonal in the vanilla model, above it in the REGEX model."}, "figure": {"name": "fig-18-matrix", "caption": "Mean rank correlation of the magnitudes of two attributions. Below the diagonal: in the vanilla model. Above it: in the REGEX model. The random row and column are the control."}}
+matrix = np.full((len(METHODS), len(METHODS)), np.nan)
+for i, first in enumerate(METHODS):
+    for j, second in enumerate(METHODS):
+        if i != j:
+            matrix[i, j] = agreement("vanilla" if i > j else "regex", first, second).nanmean()
+labels = [name.replace("_", " ") for name in METHODS]
+with figure_style():
+    figure, axis = plt.subplots(figsize=(7, 5.4), layout="constrained")
+    sns.heatmap(
+        matrix, annot=True, fmt=".2f", cmap="Greys", vmin=-0.2, vmax=1, xticklabels=labels, yticklabels=labels,
+        annot_kws={"size": "x-small"}, cbar=False, linewidths=0.5, ax=axis,
+    )
+    axis.grid(visible=False)
+    axis.tick_params(labelsize="small")
+    axis.set_title("above the diagonal: regex; below: vanilla", fontsize="small")
+plt.show()
+
+# %% [markdown]
+# Compare each cell with its mirror image. And now the two numbers for each method: like the guide, and like the model.
+
+# %% mystnb={"image": {"alt": "Two panels of dots for each attribution: its rank correlation with integrated gradients on the left and its leave-one-out tau on the right, each for the untrained, the vanilla and the REGEX model."}, "figure": {"name": "fig-18-two-numbers", "caption": "Left: how much each attribution is like the guide. Right: how much it is like the model, by leave-one-out tau. A step to the right in the right panel is a gain in faithfulness; one in the left panel alone is only conformity."}}
+others = [name for name in METHODS if name not in ("integrated_gradients", "leave_one_out")]
+styles = {"untrained": ("x", "#9a9a9a")}
+styles |= {name: (marker, RECIPE_COLOURS[name]) for name, marker in (("vanilla", "s"), ("regex", "o"))}
+with figure_style():
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3.8), sharey=True, layout="constrained")
+    for name, (marker, colour) in styles.items():
+        like_guide = [agreement(name, "integrated_gradients", method).nanmean() for method in others]
+        like_model = [tau(name, method).nanmean() for method in others]
+        for axis, values in zip(axes, (like_guide, like_model), strict=True):
+            axis.plot(values, range(len(others)), marker, color=colour, ms=7, label=name)
+    axes[0].set_yticks(range(len(others)), [name.replace("_", " ") for name in others])
+    axes[0].invert_yaxis()
+    for axis, label in zip(axes, ("correlation with the guide", "leave-one-out tau"), strict=True):
+        axis.axvline(0, color="#6b6b6b", lw=1)
+        axis.set_xlabel(label, fontsize="small")
+        axis.tick_params(labelsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
+plt.show()
+
+# %% [markdown]
+# The same as numbers, REGEX minus vanilla, with 95 % intervals over the texts (one seed: they know nothing of the luck of
+# the seed).
+
+# %%
+def change(values):
+    """Regex minus vanilla, with its interval over texts."""
+    result = paired_bootstrap(values("regex"), values("vanilla"))
+    return f"{result.estimate:+.3f} [{result.low:+.3f}, {result.high:+.3f}]"
+
+
+rows = []
+for method in METHODS:
+    like_guide = like_model = ""
+    if method != "integrated_gradients":
+        like_guide = change(lambda name, method=method: agreement(name, "integrated_gradients", method))
+    if method != "leave_one_out":
+        like_model = change(lambda name, method=method: tau(name, method))
+    rows.append([method, ROLES.get(method, "control"), like_guide, like_model])
+pd.DataFrame(rows, columns=["attribution", "role", "more like the guide", "more like the model"])
+
+# %% [markdown]
+# ## Which story?
+#
+# The rule, fixed before the numbers are read. A role **gains** if more than half of its attributions have an interval of
+# the gain in leave-one-out tau, or of comprehensiveness, above 0, and none has one below. The outsider counts by
+# comprehensiveness alone. A control **gains as much** if its mean gain over all attributions is not below that of REGEX,
+# in one of the two metrics.
+
+# %%
+def gained(role, metrics):
+    """Whether a role gains by one of the metrics."""
+    for metric in metrics:
+        rows = gains(metric).dropna(subset=["low"])
+        rows = rows[rows.index.isin(MEMBERS[role])]
+        if len(rows) and (rows["low"] > 0).mean() > 0.5 and not (rows["high"] < 0).any():
+            return True
+    return False
+
+
+both = ("loo_tau", "comprehensiveness")
+found = {role: gained(role, both) for role in ("guide", "pulled", "kin")}
+found["outsider"] = gained("outsider", both[1:])
+for role, yes in found.items():
+    print(f"{role}: {'gains' if yes else 'no gain by the rule'}")
+as_much = []
+for control in CONTROLS:
+    for metric in both:
+        pair = pd.concat([gains(metric)["difference"], gains(metric, control)["difference"]], axis=1).dropna()
+        if len(pair):
+            ours, theirs = pair.mean()
+            as_much += [control] if theirs >= ours else []
+            seeds = f"{measured[control]} seed(s), regex {measured['regex']}"
+            print(f"{metric}: {control} {theirs:+.3f} on average, regex {ours:+.3f} ({seeds})")
+
+# %%
+trained, witness = found["guide"] or found["pulled"], found["kin"] or found["outsider"]
+without_guide = [name for name in dict.fromkeys(as_much) if name != "regex_random_mask"]
+if not any(found.values()):
+    print("No role gains by the rule: the table tells none of the three stories yet.")
+elif without_guide:
+    print("Something gains, and without the guide as much: that speaks for 'a simpler model'.")
+    print("As much:", ", ".join(without_guide))
+elif witness:
+    print("Witnesses gain, and without the guide less: that speaks for 'more faithful, by the guidance'.")
+elif trained:
+    print("Only the guide or what it pulls gains: that speaks for 'only more like the guide'.")
+if "regex_random_mask" in as_much:
+    print("With any tokens masked the gains are as high: the choice of the masked tokens is not what helps.")
+print("Not measured:", ", ".join(name for name in CONTROLS if name not in measured) or "nothing")
+if min(measured.reindex(["regex", *CONTROLS]).fillna(0)) < 5:
+    print("With fewer than five seeds of each, all of this is provisional.")
+
+# %% [markdown]
+# ## What can go wrong
+#
+# - **The witness knows the judge.** `leave_one_out` removes words, and so does every erasure metric. Its gain in
+#   comprehensiveness is partly a gain of the metric's own kind.
+# - **The tau of the guide in a linear model.** The more linear a model is, the more all gradient methods and
+#   leave-one-out agree: for a linear model they are the same. A smoother model raises the tau of every signed
+#   method, without any guidance. That is no cheat: it *is* easier to explain. But it is robustness that earned it.
+# - **Unsigned methods cannot win.** `attention` and `gradient_norm` have no sign, leave-one-out has one. Their tau stays
+#   low whatever the model does.
+# - **Nine attributions are not nine experiments.** They explain the same few models. One lucky seed moves all of them.
+#
+# ## Strengths and limitations
+#
+# Witnesses turn a suspicion into a test, and cost nothing but time, because no model has to be trained again. They
+# can *not* prove the first story: an unknown tie between a witness and the guide may always be left. And "agrees with
+# leave-one-out" is a definition of faithfulness among others: two words that stand in for one another (*dull*,
+# *boring*) get no drop when only one of them is left out.
+#
+# ## Summary
+#
+# A gain in the attribution that guided the training is weak evidence. Look at those that did not, ask the model itself by
+# leave-one-out tau, and put the controls beside both. If a run without the guide has the same gains, in the same pattern,
+# then the answer to "which attributions gain, and why?" starts with the smoother model, not with the guidance.
+#
+# ## Exercises
+#
+# ```{exercise} Tau by hand
+# :label: ex-18-1
+#
+# An attribution gives four tokens the scores 0.9, 0.1, 0.4, 0.2. Leaving them out one by one costs the prediction 0.3,
+# 0.0, 0.1, 0.2. Count the pairs in the same and in opposite order, and set `answer` to Kendall's tau.
+# ```
+
+# %%
+answer = ...  # replace the dots
+a, b = torch.tensor([[0.9, 0.1, 0.4, 0.2]]), torch.tensor([[0.3, 0.0, 0.1, 0.2]])
+check_answer(answer, leave_one_out_tau(a, b, torch.ones(1, 4, dtype=torch.bool)).item())
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# Four tokens make six pairs. There are no ties, so that {eq}`eq-18-tau` is $(C - D) / 6$.
+# ```
+#
+# ````{solution-start} ex-18-1
+# :class: dropdown
+# ````
+#
+# Only the last two tokens stand in opposite order: $C = 5$ and $D = 1$.
+
+# %%
+answer = (5 - 1) / 6
+check_answer(answer, leave_one_out_tau(a, b, torch.ones(1, 4, dtype=torch.bool)).item())
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ```{exercise} With the signs
+# :label: ex-18-2
+#
+# {numref}`fig-18-matrix` compares magnitudes. In the REGEX model, what is the mean Spearman correlation of Integrated
+# Gradients and `deep_lift` *with* their signs? Set `answer` to the number. Before you compute it: will it be higher or
+# lower?
+# ```
+
+# %%
+answer = ...  # replace the dots
+pair = [explained["regex", method] for method in ("integrated_gradients", "deep_lift")]
+check_answer(answer, rank_correlation(*pair, content_mask).nanmean().item())
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# `agreement` without `.abs()`.
+# ```
+#
+# ````{solution-start} ex-18-2
+# :class: dropdown
+# ````
+
+# %%
+first, second = explained["regex", "integrated_gradients"], explained["regex", "deep_lift"]
+answer = rank_correlation(first, second, content_mask).nanmean().item()
+print(f"with signs {answer:.3f}, magnitudes {agreement('regex', 'integrated_gradients', 'deep_lift').nanmean():.3f}")
+check_answer(answer, rank_correlation(*pair, content_mask).nanmean().item())
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ```{exercise} A price for the family tie
+# :label: ex-18-3
+#
+# Which witnesses are independent of the guide? For each attribution other than the guide and `random`, take the
+# agreement with Integrated Gradients in the *vanilla* model, where no guidance has been. Set `answer` to the names,
+# those that agree least first.
+# ```
+
+# %%
+answer = ...  # replace the dots, by a list of names
+candidates = [name for name in ROLES if name != "integrated_gradients"]
+expected = sorted(candidates, key=lambda name: agreement("vanilla", "integrated_gradients", name).nanmean().item())
+check_answer(answer, expected)
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# `agreement("vanilla", "integrated_gradients", name)` has a number for each text. Sort by their mean.
+# ```
+#
+# ````{solution-start} ex-18-3
+# :class: dropdown
+# ````
+
+# %%
+ties = {name: agreement("vanilla", "integrated_gradients", name).nanmean().item() for name in candidates}
+answer = sorted(ties, key=ties.get)
+print(", ".join(f"{name} {ties[name]:.2f}" for name in answer))
+check_answer(answer, expected)
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ## Further reading
+#
+# {cite:t}`jain-wallace-2019-attention` compare attention with gradients and leave-one-out by Kendall's tau.
+# {cite:t}`ferreira-etal-2024-explanation` ask what training for an explanation does to attributions that it was not
+# trained with. The method, and the question, are from {cite:t}`li-etal-2023-regex`.
