@@ -181,26 +181,6 @@ print("sums to", output.attention.sum(dim=1).tolist(), "- of which on content:",
 # %% [markdown]
 # What is not on content goes to `[CLS]` and `[SEP]`, where a head looks when it finds nothing. Padding gets exactly 0.
 #
-# ## Padding must not matter
-#
-# A text should get the same prediction alone and beside a longer one. Nothing is more easily broken, and a method that
-# breaks it explains the batch, not the text. Test it:
-
-# %%
-def predict(classifier, batch, attended=None):
-    with torch.no_grad():
-        logits = classifier(classifier.embed(batch.input_ids), batch.attention_mask if attended is None else attended)
-    return logits.logits.double().softmax(dim=-1).cpu()
-
-
-short = "Unhurried, and never dull."
-alone, beside = classifier.tokenize([short]), classifier.tokenize([short, " ".join(texts * 4)])
-torch.testing.assert_close(predict(classifier, alone)[0], predict(classifier, beside)[0], atol=1e-5, rtol=1e-4)
-everything = torch.ones_like(beside.attention_mask)
-moved = (predict(classifier, beside, everything)[0] - predict(classifier, alone)[0]).abs().max()
-print(f"with padding hidden: the same. With padding attended: off by {moved:.4f}")
-
-# %% [markdown]
 # ## Training
 #
 # The head gives a **logit** $z_c$ for each class, and the {term}`softmax` makes probabilities of them. Training lowers the
@@ -216,6 +196,13 @@ print(f"with padding hidden: the same. With padding attended: off by {moved:.4f}
 # will vary: first all runs, then one of them in detail.
 
 # %%
+def predict(classifier, batch, attended=None):
+    attended = batch.attention_mask if attended is None else attended
+    with torch.no_grad():
+        logits = classifier(classifier.embed(batch.input_ids), attended).logits
+    return logits.double().softmax(dim=-1).cpu()
+
+
 def trained(layers, seed):
     classifier = load_classifier("minilm", num_labels=classes, layers=layers, seed=seed)
     run = train(
@@ -230,6 +217,7 @@ def probabilities_of(classifier):
     return torch.cat([predict(classifier, classifier.tokenize(group)) for group in groups])
 
 
+# %%
 depth = classifier.model.config.num_hidden_layers
 labels = torch.tensor(test["label"][:])
 probabilities, classifiers, histories = {}, {}, {}
@@ -249,8 +237,23 @@ with figure_style():
         axis.plot(history["step"], history["cross_entropy"], linewidth=1.6, label=label, **style)
     axis.axhline(np.log(classes), color="black", linestyle=":", label="chance")
     axis.set(xlabel="step", ylabel="cross-entropy (nats)", ylim=(0, None))
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, loc="lower left")
 plt.show()
+
+# %% [markdown]
+# ## Padding must not matter
+#
+# A text should get the same prediction alone and beside a longer one. Nothing is more easily broken, and a method that
+# breaks it explains the batch, not the text. Test it:
+
+# %%
+short = "Unhurried, and never dull."
+classifier = classifiers[depth, 0]
+alone, beside = classifier.tokenize([short]), classifier.tokenize([short, " ".join(texts * 4)])
+torch.testing.assert_close(predict(classifier, alone)[0], predict(classifier, beside)[0], atol=1e-5, rtol=1e-4)
+everything = torch.ones_like(beside.attention_mask)
+moved = (predict(classifier, beside, everything)[0] - predict(classifier, alone)[0]).abs().max()
+print(f"with padding hidden: the same. With padding attended: off by {moved:.4f}")
 
 # %% [markdown]
 # ## How good is it?

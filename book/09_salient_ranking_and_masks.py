@@ -75,7 +75,10 @@ from regex_lib.training import RECIPES, find_recipe, train
 datasets.disable_progress_bars()
 texts = load_data(data)
 if max_words is not None:
-    texts = {name: split.filter(lambda row: len(row["text"].split()) <= max_words) for name, split in texts.items()}
+    texts = {
+        name: split.filter(lambda row: len(row["text"].split()) <= max_words)
+        for name, split in texts.items()
+    }
 
 # %% [markdown]
 # You need a classifier to explain. It is a plain one: nothing but cross-entropy, as in {doc}`03_classifier_and_data`.
@@ -87,7 +90,7 @@ if plain.num_labels == 2:
     plain.label_names = ["negative", "positive"]
 train(plain, texts, "vanilla", epochs=epochs, learning_rate=learning_rate, max_train=max_train, **settings)
 accuracy = classify(plain, texts["test"])["accuracy"]
-print(f"{data}, {len(texts['train'])} texts to train on; accuracy on {len(texts['test'])} test texts: {accuracy:.3f}")
+print(f"{data}: accuracy on {len(texts['test'])} test texts {accuracy:.3f}")
 
 # %% [markdown]
 # ## The masked copy, in symbols
@@ -364,7 +367,10 @@ table.rename_axis(f"changed predictions, K = {mask_ratio:.0%}").round(3)
 
 # %%
 egt = find_recipe("egt").changed(guidance_from=0.0)
-sweep = {("no guidance", ""): find_recipe("vanilla"), ("guided, K = 0 %", "nothing"): egt.changed(mask_ratio=0.0)}
+sweep = {
+    ("no guidance", ""): find_recipe("vanilla"),
+    ("guided, K = 0%", "nothing"): egt.changed(mask_ratio=0.0),
+}
 for ratio in (mask_ratio, other_ratio):
     for selector in ("lowest", "random"):
         recipe = egt.changed(mask_ratio=ratio, selector=selector)
@@ -454,7 +460,8 @@ def as_published(row):
     return recipe is not None and all(getattr(recipe, name, None) == value for name, value in changes)
 
 
-kept = search[search.apply(as_published, axis=1) & search["attribution"].isin(["random", "integrated_gradients"])]
+kept = search[search.apply(as_published, axis=1)]
+kept = kept[kept["attribution"].isin(["random", "integrated_gradients"])]
 wanted = ("vanilla", "egt", "regex", "random_mask_only")
 shown = kept[kept["recipe"].isin(wanted)].set_index(["recipe", "attribution"])
 print("not in the table:", ", ".join(name for name in wanted if name not in set(kept["recipe"])) or "nothing")
@@ -469,7 +476,8 @@ for rival in ("regex", "vanilla"):
                 means.loc[(name, "integrated_gradients"), metric] - means.loc[(name, "random"), metric]
                 for name in ("random_mask_only", rival)
             )
-            word = "above" if control > ours + 0.02 else "below" if control < ours - 0.02 else "about as high as"
+            gap = control - ours
+            word = "above" if gap > 0.02 else "below" if gap < -0.02 else "about as high as"
             print(f"{metric}, IG minus random: random_mask_only {control:.3f} is {word} {rival} {ours:.3f}")
 
 # %% [markdown]

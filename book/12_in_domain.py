@@ -81,7 +81,12 @@ from regex_lib.training import train
 # | `regex_fast` | the same, with a cheaper attribution and direction | does the price matter? |
 # | `regex_random_mask` | all three, but *any* tokens are masked | control of the mask |
 # | `regex_shuffled_target` | all three, but the attribution is shuffled | control of the target |
-# | `saliency_guided`, `saloss`, `smart` | {doc}`losses of others <10_attention_and_attribution>` | rivals |
+# | `saliency_guided`, `saloss`, `smart` | losses of others | rivals |
+#
+# The rivals in a sentence each. {py:func}`regex_lib.losses.saliency_guided_loss` asks for the same prediction on a text and
+# on its masked copy {cite:p}`ismail-etal-2021-improving`. {py:func}`regex_lib.losses.saloss` pulls attention towards words
+# that are central in the text, by a method that does not look at the model {cite:p}`chrysostomou-aletras-2021-enjoy`.
+# {py:func}`regex_lib.losses.smart_loss` is a cousin of {doc}`virtual adversarial training <08_virtual_adversarial_training>`.
 #
 # The two controls matter most. They cost what REGEX costs, and run the same code. If one of them does as well, then what
 # it lacks is not what helps.
@@ -147,10 +152,10 @@ overview.loc[recipes].round(3).astype(object).fillna("not yet")
 # by chance: with other seeds or other texts it would come out differently. So each number has three sources of noise:
 #
 # $$
-# d_{sn} = \mu + \sigma_s + \tau_n + \varepsilon_{sn}
+# d_{sn} = \mu + u_s + v_n + \varepsilon_{sn}
 # $$ (eq-12-layout)
 #
-# $\mu$ is what you want to know. $\sigma_s$ is luck of the seed, the same for all texts. $\tau_n$ is luck of the text, the
+# $\mu$ is what you want to know. $u_s$ is luck of the seed, the same for all texts. $v_n$ is luck of the text, the
 # same for all seeds. The rest is $\varepsilon_{sn}$. Taking the $S N$ numbers for independent ones forgets the first two,
 # and 600 numbers from three seeds then look like far more evidence than they are.
 #

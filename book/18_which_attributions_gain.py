@@ -540,7 +540,7 @@ check_answer(answer, rank_correlation(*pair, content_mask).nanmean().item())
 # ````{solution-end}
 # ````
 #
-# ```{exercise} A price for the family tie
+# ```{exercise} How close are the ties?
 # :label: ex-18-3
 #
 # Which witnesses are independent of the guide? For each attribution other than the guide and `random`, take the

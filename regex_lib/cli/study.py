@@ -94,17 +94,26 @@ def tables(
     store: Folder = None,
     only: Only = None,
     base: Bases = None,
-    output: Annotated[Path | None, typer.Option(help="A folder for means.csv, differences.csv and costs.csv.")] = None,
+    method: Annotated[str, typer.Option(help="The recipe whose claims are judged.")] = "regex",
+    output: Annotated[
+        Path | None, typer.Option(help="A folder for means.csv, differences.csv, costs.csv and the numbered tables.")
+    ] = None,
 ) -> None:
-    """Show the differences between recipes, or write all tables to a folder."""
-    from regex_lib.study import costs, means, scores
+    """Show the differences between recipes and what they say of a method, or write all tables to a folder."""
+    from regex_lib.study import costs, means, reports, scores, verdicts
 
     rows = _rows(file, store, only)
     differences = _differences(rows, base)
+    made = reports(rows, method=method, base=differences["base"].iloc[0])
+    judged = verdicts(made)
     if output is None:
         open_console().print(differences.fillna("").to_string(index=False))
+    for _, one in judged.iterrows():
+        open_console().print(f"Table {one['table']}. {one['sentence']}")
+    if output is None:
         return
-    contents = {"means": means(scores(rows)), "differences": differences, "costs": costs(rows)}
+    contents = {"means": means(scores(rows)), "differences": differences, "costs": costs(rows), "verdicts": judged}
+    contents |= {f"table_{name}": report.table for name, report in made.items()}
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():

@@ -5,9 +5,20 @@ from regex_lib.study.figure import differences_figure
 from regex_lib.study.measurements import MEASUREMENTS, TrainedModel, measurement
 from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan, read_study
 from regex_lib.study.published import read_table
+from regex_lib.study.reports import Report, reports, verdicts
 from regex_lib.study.store import Store
-from regex_lib.study.tables import collect, costs, differences, export, means, read_export, scores
+from regex_lib.study.tables import (
+    collect,
+    costs,
+    differences,
+    export,
+    means,
+    metric_minus_metric,
+    read_export,
+    scores,
+)
 from regex_lib.study.tasks import Job, Task
+from regex_lib.study.verdict import Verdict, verdict
 
 __all__ = [
     "MEASUREMENTS",
@@ -17,11 +28,13 @@ __all__ = [
     "Measure",
     "Pool",
     "Progress",
+    "Report",
     "Store",
     "Study",
     "Task",
     "TrainSettings",
     "TrainedModel",
+    "Verdict",
     "collect",
     "costs",
     "differences",
@@ -29,10 +42,14 @@ __all__ = [
     "export",
     "means",
     "measurement",
+    "metric_minus_metric",
     "plan",
     "read_export",
     "read_study",
     "read_table",
+    "reports",
     "run_jobs",
     "scores",
+    "verdict",
+    "verdicts",
 ]

@@ -16,7 +16,7 @@ from regex_lib.study.measurements import FACTS, IDENTITY
 from regex_lib.study.store import Store
 from regex_lib.study.tasks import Job, Task
 
-__all__ = ["collect", "costs", "differences", "export", "means", "read_export", "scores"]
+__all__ = ["collect", "costs", "differences", "export", "means", "metric_minus_metric", "read_export", "scores"]
 
 MODEL = ("data", "model", "recipe", "seed")
 """Columns that tell which model a row is about."""
@@ -153,6 +153,25 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
                 rows.append(names | {"base": base, "minus": "random"} | over)
     if not rows:
         raise UserError(f"no other recipe is measured where {base!r} is")
+    return _tidy(rows)
+
+
+def metric_minus_metric(table: pd.DataFrame, metric: str, other: str) -> pd.DataFrame:
+    """One metric minus another in every cell that has both: means, and the difference with its 95 % interval.
+
+    Args:
+        table: from :func:`scores`.
+        metric: a metric; its mean is the column of its name.
+        other: what is subtracted.
+    """
+    grids = {tuple(names.items()): grid for names, grid in _grids(table)}
+    rows = []
+    for key, grid in grids.items():
+        names = dict(key)
+        theirs = grids.get(tuple((names | {"metric": other}).items()))
+        if names.pop("metric") == metric and theirs is not None:
+            levels = {metric: grid.stack().mean(), other: theirs.stack().mean()}
+            rows.append(names | levels | _compare(grid, theirs))
     return _tidy(rows)
 
 

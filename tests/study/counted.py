@@ -38,7 +38,7 @@ def counted(models, splits, *, split="test", act="nothing"):
         file.write(f"{name}\n")
     times = calls()[name]
     if act == "wait":
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 900
         while not (notes() / "go").exists():
             assert time.monotonic() < deadline, "nobody let it go"
             time.sleep(0.05)

@@ -17,7 +17,7 @@ from regex_lib.study.ray_pool import RayPool
 
 def kill_a_node_in_the_middle(cluster: Cluster, node: object) -> None:
     """When every model is being measured, each on its own node."""
-    deadline = time.monotonic() + 250
+    deadline = time.monotonic() + 900
     while sum(count for name, count in calls().items() if name.endswith("wait")) < 2:
         assert time.monotonic() < deadline, "the nodes did not get to work"
         time.sleep(0.05)
@@ -37,7 +37,5 @@ if __name__ == "__main__":
     pool = RayPool(store, address=cluster.address)
     failures = run_jobs(jobs, store, pool, report=progress.append)
     deaths = [error for one in progress for error in one.failures.values()]
-    again = []
-    run_jobs(jobs, store, RayPool(store, address=cluster.address), report=again.append)
     cluster.shutdown()
-    print(json.dumps({"failures": len(failures), "deaths": deaths, "again": len(again)}))  # noqa: T201
+    print(json.dumps({"failures": len(failures), "deaths": deaths}))  # noqa: T201

@@ -24,10 +24,11 @@ def quality(
     splits: Mapping[str, datasets.Dataset],
     *,
     split: str = "test",
+    max_texts: int | None = None,
     max_length: int | None = None,
 ) -> pd.DataFrame:
     """Accuracy per example; macro-F1 and expected calibration error, which no example has alone, in every row."""
-    classifier, rows = models[0].classifier, splits[split]
+    classifier, rows = models[0].classifier, drawn(splits[split], max_texts)
     texts, label = rows["text"][:], torch.tensor(rows["label"][:])
     classifier.check_labels(label.tolist())
     predict, parts, order = predictor(classifier), [], []

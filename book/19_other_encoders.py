@@ -1,0 +1,402 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Other encoders, other sizes, and decoders
+#
+# **What you will learn.** What an attribution method must know about an architecture, and how to check that it is right
+# for yours. Whether a robust recipe does the same for a shallow and a deeper model. And what only a larger machine can
+# tell.
+#
+# **Time.** Twenty minutes to read. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
+#
+# ## The question
+#
+# Everything so far was shown on MiniLM, a small BERT. You work with RoBERTa, ModernBERT or Qwen. Two things can differ:
+#
+# - whether the **code** still computes what it says. Here you can be certain, and the first half of the chapter shows how;
+# - whether the **finding** still holds. That is the paper's second open question: do model size and architecture matter?
+#   Here you need trained models of each kind, and a chapter can only make a start.
+#
+# ## Settings
+
+# %% tags=["parameters"]
+data: str = "sst"  # a data set's name, or a file or folder of your own
+depths: list = [1, 2, 3, 6]  # layers of MiniLM to keep
+epochs: float = 3
+learning_rate: float = 1e-4
+max_train: "Optional[int]" = None  # train on so many texts; None takes all
+max_examples: int = 300  # explain so many test texts
+seed: int = 0
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import tokenizers
+import torch
+import transformers
+
+from regex_lib.attributions import attribute, baseline_embeddings, score_batch
+from regex_lib.book import check_answer
+from regex_lib.data import load_data
+from regex_lib.errors import UserError
+from regex_lib.evaluation import evaluate_faithfulness
+from regex_lib.models import FAMILIES, TextClassifier, load_classifier
+from regex_lib.plots import RECIPE_COLOURS, figure_style
+from regex_lib.study import read_table
+from regex_lib.training import train
+
+# %% [markdown]
+# ## What a method must know about an architecture
+#
+# Erasure and gradients need nothing but a function from embeddings to logits. Three things
+# need more:
+#
+# - **Where the head reads.** Encoders put a special token first and read its state. A decoder sees only what came before,
+#   so its head reads the **last token that is not padding**. Get this wrong, and a padded batch is explained by its
+#   padding. This is the {term}`pooling token`.
+# - **Where attention is.** Some families route it through a common interface, some write it out themselves (DeBERTa), and
+#   some average over all tokens, so that no single row is *the* attention (ModernBERT, by its configuration).
+# - **What each operation is.** Exact {py:func}`regex_lib.attributions.deep_lift` has a rule for every activation,
+#   normalisation and product. An operation without one must raise an error, not pass as if it were linear.
+#
+# `regex_lib` knows these families:
+
+# %%
+print(", ".join(sorted(FAMILIES)))
+
+# %% [markdown]
+# ## A model of each family, without a download
+#
+# A check of the *code* needs no trained weights. Random ones are better: nothing is near zero by habit. Each model here
+# is 32 wide, with two layers, and is built from its family's own configuration. It reads whole words. Encoders get their
+# special tokens, decoders none.
+
+# %%
+WORDS = sorted({word for row in load_data("reviews")["test"] for word in row["text"].lower().split()})
+ENCODER_SPECIALS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+                    "mask_token": "[MASK]"}
+DECODER_SPECIALS = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "<end>"}
+
+
+def word_tokenizer(decoder):
+    """A tokenizer of whole words; for an encoder it adds a first and a last special token."""
+    specials = DECODER_SPECIALS if decoder else ENCODER_SPECIALS
+    vocabulary = {word: number for number, word in enumerate([*specials.values(), *WORDS])}
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=specials["unk_token"]))
+    words.normalizer = tokenizers.normalizers.Lowercase()
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    if not decoder:
+        words.post_processor = tokenizers.processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")])
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=64, **specials)
+
+
+# %%
+SIZES = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 80}
+OTHER_NAMES = {
+    "distilbert": {"dim": 32, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 80},
+    "gpt2": {"n_embd": 32, "n_head": 4, "n_positions": 80},
+    "llama": SIZES | {"num_key_value_heads": 2}, "qwen2": SIZES | {"num_key_value_heads": 2},
+    "qwen3": SIZES | {"num_key_value_heads": 2, "head_dim": 8},
+}
+DECODERS = ("gpt2", "llama", "qwen2", "qwen3")
+SHOWN = ("bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", *DECODERS)
+
+
+def tiny_classifier(kind):
+    """A model of a family with random weights, large enough that its predictions differ."""
+    torch.manual_seed(seed)
+    tokenizer = word_tokenizer(kind in DECODERS)
+    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
+               for name in ("pad", "bos", "eos", "cls", "sep")}
+    config = transformers.AutoConfig.for_model(
+        kind, num_hidden_layers=2, vocab_size=len(tokenizer), num_labels=2, **special,
+        **OTHER_NAMES.get(kind, SIZES))
+    config.initializer_range = 0.2
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    return TextClassifier(model.eval(), tokenizer)
+
+
+families = {kind: tiny_classifier(kind) for kind in SHOWN}
+
+# %% [markdown]
+# ## The same calls, checked
+#
+# Three texts of different lengths make one padded batch. For each family the next cell checks:
+#
+# - **padding**: a text alone and the same text in the batch must get the same logits;
+# - **attention**: the row must sum to 1 over the tokens, and be 0 on padding;
+# - **completeness** ({doc}`04_attributions`): the scores of exact DeepLift, and of Integrated Gradients with 20 steps, must
+#   sum to the change of the explained logit from the baseline. The table shows by how much they miss, relative to that
+#   change.
+#
+# $$
+# \text{error} = \frac{\left| \sum_i a_i - \big( f_c(e) - f_c(b) \big) \right|}{\left| f_c(e) - f_c(b) \right|}
+# $$ (eq-19-error)
+
+# %%
+TEXTS = ["the food was good", "a dull film with a great cast and no story to tell at all", "never again"]
+
+
+def check(classifier):
+    """What a family's model must fulfil, and by how much it misses."""
+    batch = classifier.tokenize(TEXTS)
+    embeddings, real = classifier.embed(batch.input_ids).detach(), batch.attention_mask
+    with torch.no_grad():
+        output = classifier(embeddings, real, return_attention=True)
+        alone = classifier.tokenize(TEXTS[:1])
+        single = classifier(classifier.embed(alone.input_ids), alone.attention_mask).logits
+        target = output.logits.argmax(dim=1)
+        at_baseline = classifier(baseline_embeddings(classifier, batch), real).logits
+    torch.testing.assert_close(output.logits[:1], single, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output.attention.sum(dim=1), torch.ones(len(TEXTS)).to(output.attention))
+    assert (output.attention[~real] == 0).all()
+    change = (output.logits - at_baseline).gather(1, target[:, None])[:, 0]
+    read = classifier.pooling_weights(real).argmax(dim=1)
+    row = {"parameters": sum(p.numel() for p in classifier.model.parameters())}
+    for name, options in (("deep_lift", {}), ("integrated_gradients", {"n_steps": 20})):
+        scores = score_batch(classifier, batch, name, target, **options)
+        row[f"{name} misses by"] = ((scores.sum(dim=1) - change).abs() / change.abs()).max().item()
+    row["head reads"] = "last token" if read[0] else "first token"
+    return row
+
+
+checked = pd.DataFrame({kind: check(classifier) for kind, classifier in families.items()}).T
+checked.style.format({"deep_lift misses by": "{:.0e}", "integrated_gradients misses by": "{:.0e}"})
+
+# %% [markdown]
+# DeepLift is exact up to rounding, or it is wrong. That is what makes it a test of the code: one rule that does not fit
+# the architecture, and the error is large. Integrated Gradients approaches its integral step by step, so it has a real
+# error, which depends on how much the model bends.
+#
+# On real weights, the committed table has the same check for three shapes, with captum's DeepLift beside it. captum's
+# treats activations, normalisation and attention as if they were linear.
+
+# %%
+measured = read_table("attribution_completeness")
+measured = measured[measured["data"] == "sst"].dropna(subset="median_error")
+measured.pivot_table(index="method", columns="model", values="median_error").dropna().map("{:.1e}".format)
+
+# %% [markdown]
+# ### A family that it does not know
+#
+# Silence would be worse than an error.
+
+# %%
+stranger = transformers.AutoModelForSequenceClassification.from_config(
+    transformers.AutoConfig.for_model("funnel", vocab_size=99, d_model=32, n_head=2, d_head=16, d_inner=64,
+                                      block_sizes=[1], num_labels=2))
+try:
+    TextClassifier(stranger, word_tokenizer(decoder=False))
+except UserError as error:
+    print(error)
+
+# %% [markdown]
+# ## Does the finding depend on the size?
+#
+# Now the second half of the question. MiniLM has six layers. Keep the first few, train `vanilla` and `robust`
+# ({doc}`08_virtual_adversarial_training`) on the same texts, and explain both with Integrated Gradients. The random
+# attribution is the control, the accuracy stands beside. This is a question about *depth*; width stays the same.
+
+# %%
+texts = load_data(data)
+rows = []
+for depth in depths:
+    for recipe in ("vanilla", "robust"):
+        classifier = load_classifier("minilm", layers=depth, seed=seed)
+        run = train(classifier, texts, recipe, epochs=epochs, batch_size=16, learning_rate=learning_rate,
+                    max_train=max_train, seed=seed)
+        report = evaluate_faithfulness(
+            classifier, texts["test"], ["random", "integrated_gradients"], replacement="mask",
+            max_examples=max_examples, seed=seed)
+        rows += [{"layers": depth, "recipe": recipe} | scores for scores in report.table.to_dict("records")]
+sizes = pd.DataFrame(rows)
+columns = ["accuracy", "sufficiency", "comprehensiveness", "degenerate_share"]
+print(f"{data}, {run.settings['train_texts']} training texts, {run.device}")
+sizes.pivot_table(index=["layers", "recipe"], columns="attribution", values=columns[1:3]).round(3)
+
+# %% [markdown]
+# The accuracy and the share of {term}`degenerate` texts decide whether the table can be read at all.
+
+# %%
+sizes[sizes["attribution"] == "random"].set_index(["layers", "recipe"])[["accuracy", "degenerate_share"]].round(3)
+
+# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness: the score of Integrated Gradients minus that of random scores, over the number of layers, one line for the vanilla recipe and one for the robust one."}, "figure": {"name": "fig-19-depth", "caption": "Integrated Gradients minus random scores, by depth. One seed; a line at 0 is what random scores get."}}
+styles = {"vanilla": ("o", "--"), "robust": ("s", "-")}
+with figure_style():
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained", sharey=True)
+    for axis, metric in zip(axes, ("sufficiency", "comprehensiveness"), strict=True):
+        wide = sizes.pivot_table(index="layers", columns=["recipe", "attribution"], values=metric)
+        for recipe, (marker, line) in styles.items():
+            gain = wide[recipe, "integrated_gradients"] - wide[recipe, "random"]
+            axis.plot(gain.index, gain, marker=marker, linestyle=line, color=RECIPE_COLOURS[recipe], label=recipe)
+        axis.axhline(0, color="black", linewidth=1)
+        axis.set(title=metric, xlabel="layers", xticks=depths)
+    axes[0].set_ylabel("gain over random")
+    axes[0].legend(fontsize="small")
+plt.show()
+
+# %%
+for depth in depths:
+    of_depth = sizes[sizes["layers"] == depth].set_index(["recipe", "attribution"])
+    said = []
+    for metric in ("sufficiency", "comprehensiveness"):
+        gains = {recipe: of_depth.loc[(recipe, "integrated_gradients"), metric]
+                 - of_depth.loc[(recipe, "random"), metric] for recipe in styles}
+        said.append(f"{metric} over random {gains['robust'] - gains['vanilla']:+.3f}")
+    print(f"{depth} layers, robust minus vanilla: {', '.join(said)}")
+
+# %% [markdown]
+# One seed and one width. If the signs differ between depths, you have seen how little one seed says; if they agree, you
+# have a guess to test. To test it:
+#
+# - name several encoders and seeds in a study's file, `models = ["minilm", "bert", "roberta"]`, and let
+#   `regex-lib study run` train and measure the grid ({doc}`12_in_domain` reads such a study);
+# - on a GPU, with full length and all training texts. Full-size encoders have **not** been measured in this book on
+#   machines without one. Nothing here says that the findings hold for them.
+#
+# ## What can go wrong
+#
+# - **A decoder's first token.** Methods written for BERT explain the state of token 0. In a decoder token 0 has seen
+#   nothing.
+# - **Padding on the wrong side.** With padding on the left, positions move. Check a text alone against itself in a batch,
+#   as above: it takes a minute.
+# - **Truncated layers are not a smaller pre-trained model.** The first three layers of MiniLM were never trained to feed
+#   a head. A model of three layers that was *trained* to be small may behave differently.
+# - **Comparing raw scores across sizes.** The scale moves with the model ({doc}`05_measuring_faithfulness`).
+#
+# ## Strengths and limitations
+#
+# The checks of the code are exact and cover each family, with random weights at a small width. The question of size was
+# asked with depth alone, one encoder and one seed. It is a template for an answer, and not the answer.
+#
+# ## Summary
+#
+# An attribution is right for an architecture if it knows where the head reads, where the attention is, and what every
+# operation does. Completeness and padding tests tell in seconds whether it does. Whether a training recipe helps another
+# model is a different kind of question, and takes a study.
+#
+# ## Exercises
+#
+# ```{exercise} Where the head reads
+# :label: ex-19-1
+#
+# For the GPT-2 of this chapter and the three texts, which position does the head read in each row? Set `answer` to a list
+# of three integers, counted from 0.
+# ```
+
+# %%
+answer = ...  # replace the dots
+batch = families["gpt2"].tokenize(TEXTS)
+check_answer(answer, families["gpt2"].pooling_weights(batch.attention_mask).argmax(dim=1).tolist())
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# Print `batch.attention_mask.long()`. Padding is on the right here.
+# ```
+#
+# ````{solution-start} ex-19-1
+# :class: dropdown
+# ````
+
+# %%
+answer = [len(text.split()) - 1 for text in TEXTS]
+check_answer(answer, families["gpt2"].pooling_weights(batch.attention_mask).argmax(dim=1).tolist())
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ```{exercise} A decoder looks back only
+# :label: ex-19-2
+#
+# Why would it be a mistake to explain the first token's state of a decoder? Take the state of the *first* token of the
+# Llama, summed, for the first text. Set `answer` to the largest absolute gradient of it with respect to the embeddings of
+# the *later* tokens.
+# ```
+
+# %%
+answer = ...  # replace the dots
+check_answer(answer, 0.0, tolerance=1e-9)
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# `families["llama"].model.model(inputs_embeds=...)` gives the states of all tokens as `.last_hidden_state`.
+# ```
+#
+# ````{solution-start} ex-19-2
+# :class: dropdown
+# ````
+
+# %%
+llama = families["llama"]
+batch = llama.tokenize(TEXTS[:1])
+embeddings = llama.embed(batch.input_ids).detach().requires_grad_()
+states = llama.model.model(inputs_embeds=embeddings).last_hidden_state
+(gradient,) = torch.autograd.grad(states[0, 0].sum(), embeddings)
+answer = gradient[0, 1:].abs().max().item()
+check_answer(answer, 0.0, tolerance=1e-9)
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ```{exercise} Break a rule
+# :label: ex-19-3
+#
+# captum's DeepLift passes the softmax as if it were linear. How much does completeness suffer if you explain the tiny
+# BERT with InputXGrad, which passes *everything* as linear? Set `answer` to the error {eq}`eq-19-error` of InputXGrad for
+# the first text, with the change from the `[PAD]` baseline in the denominator.
+# ```
+
+# %%
+answer = ...  # replace the dots
+bert = families["bert"]
+first = bert.tokenize(TEXTS[:1])
+with torch.no_grad():
+    logits = bert(bert.embed(first.input_ids), first.attention_mask).logits
+    blank = bert(baseline_embeddings(bert, first), first.attention_mask).logits
+chosen = logits.argmax(dim=1)
+rise = (logits - blank)[0, chosen].item()
+total = score_batch(bert, first, "input_x_gradient", chosen).sum().item()
+check_answer(answer, abs(total - rise) / abs(rise), tolerance=1e-3)
+
+# %% [markdown]
+# ```{hint}
+# :class: dropdown
+#
+# `attribute(bert, TEXTS[:1], "input_x_gradient")[0].scores` are the scores; `rise` is the change of the logit.
+# ```
+#
+# ````{solution-start} ex-19-3
+# :class: dropdown
+# ````
+
+# %%
+scores = attribute(bert, TEXTS[:1], "input_x_gradient")[0].scores
+answer = abs(sum(scores) - rise) / abs(rise)
+check_answer(answer, abs(total - rise) / abs(rise), tolerance=1e-3)
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ## Further reading
+#
+# The families: {cite:t}`devlin-etal-2019-bert`, {cite:t}`liu-etal-2019-roberta`, {cite:t}`sanh-etal-2019-distilbert`.
+# MiniLM comes from {cite:t}`wang-etal-2020-minilm`. The question of size and architecture was left open by
+# {cite:t}`li-etal-2023-regex`.

@@ -1,0 +1,233 @@
+"""The tables that answer what a study asks, each with what it says of the claims made for a method.
+
+Every table has the recipe's ``mean``, that of the ``base``, and their ``difference`` with its 95 % interval, paired by
+seed and example; a table is left out where nothing of its kind is measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import pandas as pd
+
+from regex_lib.errors import UserError
+from regex_lib.study.tables import costs, differences, means, metric_minus_metric, scores
+from regex_lib.study.verdict import Verdict, verdict
+
+__all__ = ["COMPARABLE", "Report", "reports", "verdicts"]
+
+COMPARABLE = 0.03
+"""How much lower an accuracy or F1 may be and still be called comparable: ours, for the paper names no margin."""
+
+AOPC = ("sufficiency", "comprehensiveness")
+NAOPC = ("naopc_sufficiency", "naopc_comprehensiveness")
+NUMBERS = ("mean", "base_mean", "difference", "low", "high", "seeds", "examples", "seeds_above")
+QUALITY = ("accuracy", "macro_f1", "ece")
+CONTROLS = ("regex_random_mask", "regex_shuffled_target")
+
+_NAMES = ("data", "model", "recipe", "on", "split", "attribution", "metric", "against", "minus")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A table and what it says."""
+
+    table: pd.DataFrame
+    verdicts: list[Verdict] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What all tables are made of."""
+
+    rows: pd.DataFrame
+    scores: pd.DataFrame
+    method: str
+    base: str
+
+    def means(self, kind: str) -> pd.DataFrame:
+        """Means of all cells of one kind; nothing if there are none."""
+        part = self.scores[self.scores["kind"] == kind]
+        return means(part) if len(part) else pd.DataFrame(columns=[*_NAMES, "mean"])
+
+    def compared(self, kind: str, metrics: Sequence[str], base: str | None = None) -> pd.DataFrame:
+        """Differences from the base in cells of one kind, with the means of both; nothing if there are none."""
+        part = self.scores[(self.scores["kind"] == kind) & self.scores["metric"].isin(metrics)]
+        try:
+            table = differences(part, base or self.base)
+        except UserError:  # the base, or all others, are not measured
+            return pd.DataFrame(columns=[*_NAMES, *NUMBERS])
+        table = table if "minus" in table else table.assign(minus="")
+        both = means(part)
+        keys = [name for name in table if name in both and name not in NUMBERS]
+        ours, theirs = both[[*keys, "mean"]], both[both["recipe"] == (base or self.base)].drop(columns="recipe")
+        others = [name for name in keys if name != "recipe"]
+        theirs = theirs[[*others, "mean"]].rename(columns={"mean": "base_mean"})
+        return table.merge(ours, on=keys, how="left").merge(theirs, on=others, how="left")
+
+
+def reports(rows: pd.DataFrame, *, method: str = "regex", base: str = "vanilla") -> dict[str, Report]:
+    """The tables by their names, ``1_faithfulness`` to ``6_cost``.
+
+    Args:
+        rows: from :func:`regex_lib.study.collect` or :func:`regex_lib.study.read_export`.
+        method: the recipe that the claims are about; the tables have all recipes.
+        base: the recipe that all are compared with.
+
+    Raises:
+        UserError: if nothing is measured.
+    """
+    measured = _Measured(rows, scores(rows), method, base)
+    made = {
+        "1_faithfulness": _faithfulness(measured),
+        "2_out_of_domain": _out_of_domain(measured),
+        "3_randomisation": _randomisation(measured),
+        "4_rationales": _rationales(measured),
+        "5_shortcuts": _shortcuts(measured),
+        "6_cost": _cost(measured),
+    }
+    return {name: report for name, report in made.items() if len(report.table)}
+
+
+def verdicts(made: dict[str, Report]) -> pd.DataFrame:
+    """One row for each claim: ``table``, ``claim``, the numbers of its cells, ``verdict`` and the ``sentence``."""
+    return pd.DataFrame(
+        {"table": name, **asdict(one), "verdict": one.word, "sentence": str(one)}
+        for name, report in made.items()
+        for one in report.verdicts
+    )
+
+
+def _faithfulness(measured: _Measured) -> Report:
+    name, base = measured.method, measured.base
+    compared = _of_test(measured.compared("faithfulness", [*AOPC, *NAOPC]))
+    table = _with_quality(_beside_random(compared), _of_test(measured.means("quality")), base)
+    ours = _explained(compared, name)
+    aopc, naopc = (ours[ours["metric"].isin(metrics)] for metrics in (AOPC, NAOPC))
+    found = [
+        *_verdicts(f"{name} makes explanations more faithful than {base} does", _plain(aopc)),
+        *_verdicts(f"{name} does so beyond what it does to a random attribution", _over_random(aopc)),
+        *_verdicts(f"{name} makes explanations more faithful than {base} does, in NAOPC", _plain(naopc)),
+    ]
+    for control in CONTROLS:
+        over = _explained(_of_test(measured.compared("faithfulness", AOPC, base=control)), name)
+        found += _verdicts(f"{name} makes explanations more faithful than its control {control} does", _plain(over))
+    accuracy = _of_test(measured.compared("quality", ["accuracy"]))
+    accuracy = accuracy[accuracy["recipe"] == name]
+    found += _verdicts(f"{name} costs less than {COMPARABLE} of accuracy", accuracy, margin=COMPARABLE)
+    return Report(table, found)
+
+
+def _out_of_domain(measured: _Measured) -> Report:
+    compared = measured.compared("transfer", AOPC)
+    if compared.empty:
+        return Report(compared)
+    table = _with_quality(_beside_random(compared), measured.means("transfer"), measured.base)
+    outside = _explained(compared[compared["on"] != compared["data"]], measured.method)
+    f1 = measured.compared("transfer", ["macro_f1"])
+    f1 = f1[(f1["recipe"] == measured.method) & (f1["on"] != f1["data"])]
+    name, base = measured.method, measured.base
+    return Report(table, [
+        *_verdicts(f"out of domain, {name} makes explanations more faithful than {base} does", _plain(outside)),
+        *_verdicts(f"out of domain, {name} does so beyond what it does to a random attribution", _over_random(outside)),
+        *_verdicts(f"out of domain, {name} costs less than {COMPARABLE} of macro-F1", f1, margin=COMPARABLE),
+    ])  # fmt: skip
+
+
+def _randomisation(measured: _Measured) -> Report:
+    compared = _plain(measured.compared("randomisation", ["jaccard"]))
+    if compared.empty:
+        return Report(compared)
+    table = compared[compared["attribution"] != "random"].drop(columns="minus")
+    table["better"] = (table["against"] == "other_seed").map({True: "higher", False: "lower"})
+    ours = table[table["recipe"] == measured.method]
+    alike, unlike = ours[ours["against"] == "other_seed"], ours[ours["against"].isin(["random weights", "pretrained"])]
+    flipped = unlike.assign(difference=-unlike["difference"], low=-unlike["high"], high=-unlike["low"])
+    name, base = measured.method, measured.base
+    return Report(table, [
+        *_verdicts(f"models of two seeds are explained more alike with {name} than with {base}", alike),
+        *_verdicts(f"trained and untrained models are explained less alike with {name} than with {base}", flipped),
+    ])  # fmt: skip
+
+
+def _rationales(measured: _Measured) -> Report:
+    part = measured.scores[measured.scores["kind"] == "rationales"]
+    table = metric_minus_metric(part, "macro_f1", "full_text_macro_f1")
+    if table.empty:
+        return Report(table)
+    ours = table[(table["recipe"] == measured.method) & (table["attribution"] != "random")]
+    compared = measured.compared("rationales", ["macro_f1"])
+    name, base = measured.method, measured.base
+    return Report(table, [
+        *_verdicts(f"a reader of {name}'s rationales is comparable to the full-text model, within {COMPARABLE}",
+                   ours, margin=COMPARABLE),
+        *_verdicts(f"{name}'s rationales keep more of the task than those of {base}",
+                   _plain(_explained(compared, name))),
+    ])  # fmt: skip
+
+
+def _shortcuts(measured: _Measured) -> Report:
+    compared = _plain(measured.compared("shortcuts", ["precision"]))
+    if compared.empty:
+        return Report(compared)
+    share = measured.means("shortcuts").query("metric == 'verified'").groupby("recipe")["mean"].mean()
+    table = compared.drop(columns="minus").assign(verified=compared["recipe"].map(share))
+    ours = _explained(table, measured.method)
+    claim = f"attributions find a shortcut better in models of {measured.method} than of {measured.base}"
+    return Report(table, _verdicts(claim, ours))
+
+
+def _cost(measured: _Measured) -> Report:
+    """Seconds and memory of training; ``times`` is the seconds as a multiple of the base's, for the same seeds."""
+    table = costs(measured.rows)
+    keys = ["data", "model", "train_texts", "device", "threads"]
+    base = table[table["recipe"] == measured.base].set_index([*keys, "seed"])[["seconds", "memory_mib"]]
+    table = table.join(base, on=[*keys, "seed"], rsuffix="_base")
+    for name, ratio in (("seconds", "times"), ("memory_mib", "times_memory")):
+        table[ratio] = table[name] / table[f"{name}_base"]
+    groups = table.groupby([*keys, "recipe"], sort=False, observed=True)
+    summary = groups[["seconds", "memory_mib", "times", "times_memory"]].mean().round(2)
+    return Report(summary.assign(seeds=groups.size()).reset_index())
+
+
+def _verdicts(claim: str, cells: pd.DataFrame, margin: float = 0.0) -> list[Verdict]:
+    """One, or none if there are no cells."""
+    return [verdict(claim, cells, margin=margin)] if len(cells) else []
+
+
+def _of_test(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["split"] == "test"]
+
+
+def _plain(compared: pd.DataFrame) -> pd.DataFrame:
+    return compared[compared["minus"] == ""]
+
+
+def _over_random(compared: pd.DataFrame) -> pd.DataFrame:
+    return compared[compared["minus"] == "random"]
+
+
+def _explained(compared: pd.DataFrame, recipe: str) -> pd.DataFrame:
+    """A recipe's cells, but for those of the random attribution."""
+    return compared[(compared["recipe"] == recipe) & (compared["attribution"] != "random")]
+
+
+def _beside_random(compared: pd.DataFrame) -> pd.DataFrame:
+    """Differences over random as columns beside the plain ones."""
+    plain, over = _plain(compared).drop(columns="minus"), _over_random(compared)
+    keys = [name for name in plain if name not in NUMBERS]
+    over = over[[*keys, "difference", "low", "high"]].rename(
+        columns={name: f"{name}_over_random" for name in ("difference", "low", "high")}
+    )
+    return plain.merge(over, on=keys, how="left")
+
+
+def _with_quality(table: pd.DataFrame, quality: pd.DataFrame, base: str) -> pd.DataFrame:
+    """A table with accuracy, macro-F1 and calibration of both models beside every number."""
+    quality = quality[quality["metric"].isin(QUALITY)]
+    if table.empty or quality.empty:
+        return table
+    keys = ["data", "model", "on", "recipe"]
+    wide = quality.pivot_table(index=keys, columns="metric", values="mean", observed=True)
+    at_base = wide.xs(base, level="recipe").add_prefix("base_") if base in wide.index.levels[-1] else None
+    table = table.join(wide, on=keys)
+    return table if at_base is None else table.join(at_base, on=keys[:-1])
