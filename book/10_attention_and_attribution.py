@@ -14,8 +14,8 @@
 # # Attention and attribution
 #
 # **What you will learn.** How attention and an attribution become two distributions over the same tokens, and how a KL
-# divergence pulls one towards the other. What it means when that divergence is small, and what it does not mean. And why
-# turning its weight down does not make it harmless.
+# divergence pulls one towards the other. What it means when that divergence is small, and what it does not mean. And how
+# far a small weight tames this loss.
 #
 # **Time.** Twenty-five minutes to read. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
 #
@@ -44,6 +44,7 @@ batch_size: int = 16
 max_train: "Optional[int]" = None  # train on so many texts; None takes all
 max_words: "Optional[int]" = None  # leave out longer texts, to save time
 max_examples: int = 300  # explain so many test texts
+heavy_weight: float = 0.1  # a weight of the KL far above that of the recipe
 seed: int = 0
 
 # %%
@@ -66,6 +67,11 @@ from regex_lib.study import read_table
 from regex_lib.training import RegexObjective, find_recipe, train
 
 datasets.disable_progress_bars()
+
+# %% [markdown]
+# Two classifiers to begin with: one that has learned nothing yet, and the same one after plain training.
+
+# %%
 texts = load_data(data)
 if max_words is not None:
     texts = {
@@ -75,10 +81,7 @@ if max_words is not None:
 settings = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
 settings |= {"max_train": max_train, "seed": seed}
 
-# %% [markdown]
-# Two classifiers to begin with: one that has learned nothing yet, and the same one after plain training.
 
-# %%
 def new_classifier():
     classifier = load_classifier("minilm", layers=layers, seed=seed)
     if classifier.num_labels == 2:
@@ -168,7 +171,10 @@ pd.DataFrame(table).rename_axis("entropy, as a share of the largest possible").r
 
 # %% [markdown]
 # A value near 1 is a target that says *all tokens are equal*. Attention that is pulled towards it learns to look
-# everywhere. Look at one text of the plain classifier.
+# everywhere. Compare the two columns of the softmax: how much it says depends on how large the scores are, and they grow
+# as the model learns. The sum has no such drift.
+#
+# Look at one text of the plain classifier.
 
 # %%
 sentence = "The menu reads like poetry, and the fish arrived cold and tasted of nothing."
@@ -300,10 +306,11 @@ pd.DataFrame(rows, index=["token 1", "token 2", "token 3"]).T.round(2)
 # %% [markdown]
 # In the last two rows they agree as well. But look who moved: the attribution no longer says what it said.
 #
-# ## Why the weight alone does not tame it
+# ## Does a small weight tame it?
 #
 # The recipe `egt` has a weight of 0.005 on this loss. That looks harmless. Yet the recipes do not guide in the first half
-# of the training (`guidance_from=0.5`), and there is a reason.
+# of the training (`guidance_from=0.5`). In early trials for this book, guidance from the first step left some models at
+# chance, and a smaller weight did not always save them. What could be the reason?
 #
 # At the beginning, the head is random and small. Cross-entropy sends little gradient through it to the layers below. And
 # training does not follow gradients as they are. Adam {cite:p}`kingma-ba-2015-adam` divides each by a running size of its
@@ -377,32 +384,44 @@ print(f"The share is {'larger' if early_share > late_share else 'not larger'} be
 # its weight.
 #
 # Read the two numbers of a printed line together. A gradient can be short as a whole, so that clipping and the logs show nothing
-# unusual, and still be the larger one for a large part of the weights. If the share before training is large, guidance
-# from the first step steers the encoder towards the attributions of a model that knows nothing. If it is small, the
-# argument above does not hold for this model, and the next section has to be explained in another way.
+# unusual, and still be the larger one for a large part of the weights. Where that share is large before training, the
+# first steps steer the encoder towards the attributions of a model that knows nothing. Where it is small, the argument
+# above does not hold for this model.
+#
+# But steering is not yet harm. The head learns as well, the gradient of cross-entropy grows, and the model may recover.
+# Only training can tell.
 #
 # ## With the package
 #
-# Now train. Four classifiers, the same texts in the same order, the same number of steps:
+# Now train. The same texts in the same order, the same number of steps, and two knobs: the weight, and the start.
 #
 # - `plain`: no guidance; it is there already;
-# - `guided`: the recipe `egt`, with guidance in the second half;
-# - `guided at once`: the same with `guidance_from=0.0`;
+# - `guided`: the recipe `egt`, with guidance in the second half; `guided, heavy` is the same with `heavy_weight`;
+# - `at once` and `at once, heavy`: the same two with `guidance_from=0.0`;
 # - `shuffled target`: as `guided`, but every text's target is its attribution in *random order*. This is the
 #   {term}`control`: the pull is as strong, and what it pulls towards is nonsense.
+#
+# ```{admonition} Change this and predict before you run
+# :class: tip
+#
+# Which of the six will have the smallest divergence on test texts? Is it also the best of them?
+# ```
 
 # %%
+egt = find_recipe("egt")
 recipes = {
-    "guided": find_recipe("egt"),
-    "guided at once": find_recipe("egt").changed(guidance_from=0.0),
-    "shuffled target": find_recipe("egt").changed(target="shuffled"),
+    "guided": egt,
+    "guided, heavy": egt.changed(kl_weight=heavy_weight),
+    "at once": egt.changed(guidance_from=0.0),
+    "at once, heavy": egt.changed(guidance_from=0.0, kl_weight=heavy_weight),
+    "shuffled target": egt.changed(target="shuffled"),
 }
 models = {"plain": plain}
 for name, recipe in recipes.items():
     models[name] = new_classifier()
     run = train(models[name], texts, recipe, **settings)
     last = run.history[-1]
-    print(f"{name}: KL at the end of the training {last['kl']:.3f}, masked copies {last['kl_masked']:.3f}")
+    print(f"{name}: KL at the end of training {last['kl']:.3f}, masked copies {last['kl_masked']:.3f}")
 
 # %% [markdown]
 # For each model, on test texts: the accuracy; the divergence of its attention from its own attribution; as a control, the
@@ -450,20 +469,28 @@ def compare(one, other, column, tolerance=0.02):
     return "higher" if difference > tolerance else "lower" if difference < -tolerance else "about the same"
 
 
+pairs = [("guided", "plain"), ("guided", "shuffled target"), ("guided, heavy", "guided")]
+pairs += [("at once", "guided"), ("at once, heavy", "guided, heavy")]
+columns = ["accuracy", "KL", "attention: suff.", "attention: compr."]
+rows = {f"{one} / {other}": [compare(one, other, name) for name in columns] for one, other in pairs}
 chance = pd.Series(texts["test"]["label"][:]).value_counts(normalize=True).max()
-for one, other in (("guided", "plain"), ("guided at once", "guided"), ("guided", "shuffled target")):
-    print(f"{one} against {other}: accuracy {compare(one, other, 'accuracy')}, KL {compare(one, other, 'KL')},")
-    words = [f"{name} {compare(one, other, name)}" for name in results.columns[3:]]
-    print(f"   {', '.join(words[:2])},\n   {', '.join(words[2:])}")
-for name in results.index:
-    if results.loc[name, "accuracy"] < chance + 0.05:
-        print(f"{name} is near chance ({chance:.2f}): its other numbers say nothing.")
-print("One seed, and few texts: this is a demonstration, not a result.")
+near = [name for name in results.index if results.loc[name, "accuracy"] < chance + 0.05]
+print(f"near chance ({chance:.2f}), so that their other numbers say nothing: {', '.join(near) or 'none'}")
+for kind in ("", ", heavy"):
+    cost = results.loc[f"guided{kind}", "accuracy"] - results.loc[f"at once{kind}", "accuracy"]
+    word = "costs" if cost > 0.02 else "does not cost"
+    print(f"weight {recipes['at once' + kind].kl_weight}: starting at once {word} accuracy ({-cost:+.3f})")
+print("One seed, and few texts: this is a demonstration, not a result. The first against the second:")
+pd.DataFrame(rows, index=columns).T
 
 # %% [markdown]
-# Three comparisons, three questions. *Guided against plain*: does the loss do its work on texts that it never saw, and at
-# what price in accuracy? *Guided at once against guided*: what does the schedule buy? *Guided against shuffled target*: is
-# it the attribution that helps, or any pull at all?
+# Three questions. *Guided against plain*: does the loss do its work on texts that it never saw, and at what price in
+# accuracy? *Guided against shuffled target*: is it the attribution that helps, or any pull at all? *At once against
+# guided*: what does the schedule buy, at a small weight and at a large one?
+#
+# Mind what a lower KL of `at once` means. It was trained on that loss for twice as many steps. If it is also as accurate,
+# the late start bought nothing here. If it is near chance, you see the failure for which the schedule was made, and a low
+# KL together with it.
 #
 # See it on the sentence from the beginning. Change between the models: did the attention move to where Integrated
 # Gradients points? And did Integrated Gradients itself stay where it was?
@@ -539,7 +566,7 @@ print("not measured yet:", ", ".join(missing) or "nothing")
 above.round(3)
 
 # %% [markdown]
-# If `regex` is not above `regex_shuffled_target`, the pull towards the attribution is not what helps.
+# Where both are there and `regex` is not above `regex_shuffled_target`, the pull towards the attribution is not what helps.
 # {doc}`12_in_domain` has these differences with intervals.
 #
 # ## What can go wrong
@@ -547,8 +574,8 @@ above.round(3)
 # **A target that says nothing.** A softmax over small scores is nearly uniform. The loss falls, the attention gets flatter,
 # and no error is shown. Look at the entropy of your target first.
 #
-# **Guidance from the first step.** The model is pulled towards the attributions of a model that has learned nothing. Its
-# accuracy may end at chance while its scores look fine. The accuracy belongs beside every score.
+# **Guidance from the first step.** The model is pulled towards the attributions of a model that has learned nothing. It may
+# recover, or end at chance while its scores look fine; you do not know beforehand. The accuracy belongs beside every score.
 #
 # **Judged by its own teacher.** A model that was trained with Integrated Gradients and is evaluated with Integrated
 # Gradients has an advantage that others lack {cite:p}`ferreira-etal-2024-explanation`. Look at the other attributions too.
@@ -567,8 +594,9 @@ above.round(3)
 # ## Summary
 #
 # Attention and attribution become distributions over the content tokens; a KL divergence pulls the first towards the
-# second, which is held constant. A small divergence means agreement, and no more. The weight of the loss is a weak handle,
-# because Adam rescales gradients; the time when it starts is a strong one.
+# second, which is held constant. A small divergence means agreement, and no more. Adam looks at the sign of a gradient
+# before its size, so that a small weight limits this loss less than it seems, above all at the beginning. Whether that
+# does harm has to be measured, and the accuracy tells it.
 #
 # ## Exercises
 #

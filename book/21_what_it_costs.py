@@ -102,8 +102,8 @@ print(f"a batch of {batch_size} texts of {data}, {batch.input_ids.shape[1]} toke
 # step of plain training costs $F + 2F = 3F$. If only the gradient by the *input* is wanted, as for an attribution, the
 # weights' half is left out: $F + F$.
 #
-# torch counts for you. Do the two agree? The counter sees what a kernel is made of only where the kernel is an open one;
-# that is what `double_backward=True` asks for.
+# torch counts for you. Do the two agree? (`double_backward=True` asks for the plain kernel of attention, each product of
+# which is seen by the counter on every device.)
 
 
 # %%
@@ -381,7 +381,8 @@ print(f"passes for one text, mean over {len(few)} texts of {mean_tokens:.1f} tok
 table.sort_values("cost").round(1)
 
 # %% [markdown]
-# `random` is the control: it costs nothing, and it is the row that the others must beat. `attention` needs no gradient.
+# `random` is the control: it costs nothing, and it is the row that the others must beat. `attention` needs no gradient;
+# `scaled_attention` needs one that goes back to the last layer's attention only, and never arrives at the input.
 # `leave_one_out` needs one pass for each token, so it is the one whose cost grows with the text. DeepLift runs a text and
 # its {term}`baseline` side by side. The numbers of the sampling methods are their defaults, which you can change.
 #

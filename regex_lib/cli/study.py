@@ -109,7 +109,7 @@ def tables(
     if output is None:
         open_console().print(differences.fillna("").to_string(index=False))
     for _, one in judged.iterrows():
-        open_console().print(f"Table {one['table']}. {one['sentence']}")
+        open_console().print(f"Table {one['table'].replace('_', ' ')}: {one['sentence']}")
     if output is None:
         return
     contents = {"means": means(scores(rows)), "differences": differences, "costs": costs(rows), "verdicts": judged}

@@ -14,8 +14,8 @@ class Verdict:
     A cell is **for** a claim if its whole confidence interval is on the claim's side, **against** it if the whole is on
     the other side, and undecided if not. The table **supports** the claim if more than half of its cells are for it and
     none is against; it **contradicts** the claim if more than half are against and none is for; everything else
-    **leaves it open**. The intervals are not corrected for their number: of 40 cells without any effect, one is expected
-    to be for a claim by chance, and one against.
+    **leaves it open**. The intervals are not corrected for their number: of 40 cells without any effect, one is
+    expected to be for a claim by chance, and one against.
     """
 
     claim: str
@@ -50,8 +50,8 @@ def verdict(claim: str, cells: pd.DataFrame, *, margin: float = 0.0) -> Verdict:
 
     Args:
         claim: what follows "the claim that".
-        cells: columns ``difference``, ``low`` and ``high``, as in :func:`regex_lib.study.differences`. A cell without an
-            interval is undecided.
+        cells: columns ``difference``, ``low`` and ``high``, as in :func:`regex_lib.study.differences`. A cell without
+            an interval is undecided.
         margin: by how much a difference may be below 0, for a claim such as "comparable": say it in the claim.
 
     Example:

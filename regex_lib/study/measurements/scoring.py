@@ -6,6 +6,7 @@ from typing import Any
 import datasets
 import pandas as pd
 import torch
+from sklearn.metrics import f1_score
 
 from regex_lib.attributions.explain import length_batches
 from regex_lib.errors import UserError
@@ -86,14 +87,17 @@ def transfer(
     """Quality on so many texts, and faithfulness on fewer of them: for other data sets, which may be large and long.
 
     :func:`regex_lib.checks.evaluate_transfer` is the same for one model; here each example has a row, so that models
-    can be compared on it. The random attribution should be among the attributions.
+    can be compared on it. The random attribution should be among the attributions. Macro-F1 is over the classes that
+    the texts have: a model of three classes is not blamed for a class that there is none of.
     """
     some = {split: drawn(splits[split], max_texts)}
     scored = faithfulness(
         models, some, split=split, attributions=attributions, metrics=metrics, replacement=replacement,
         max_examples=max_examples, max_length=max_length,
     )  # fmt: skip
-    return pd.concat([quality(models, some, split=split, max_length=max_length), scored], ignore_index=True)
+    good = quality(models, some, split=split, max_length=max_length)
+    f1 = f1_score(good["label"], good["prediction"], labels=good["label"].unique(), average="macro", zero_division=0.0)
+    return pd.concat([good.assign(macro_f1=f1), scored], ignore_index=True)
 
 
 def drawn(rows: datasets.Dataset, count: int | None) -> datasets.Dataset:

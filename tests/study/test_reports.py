@@ -1,0 +1,252 @@
+"""The tables of made-up results whose answers are known, and what they say of claims."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from regex_lib.cli import main
+from regex_lib.errors import UserError
+from regex_lib.study import Store, Task, Verdict, collect, export, reports, verdict, verdicts
+from regex_lib.study.reports import COMPARABLE
+from regex_lib.study.tasks import Job
+
+SEEDS, EXAMPLES, NOISE = (0, 1, 2), range(12), 0.02
+ATTRIBUTIONS = ("random", "attention", "deep_lift")
+
+
+def cells(*intervals):
+    return pd.DataFrame(intervals, columns=["low", "high"]).assign(
+        difference=lambda one: (one["low"] + one["high"]) / 2
+    )
+
+
+PRO, CONTRA, UNDECIDED, UNKNOWN = (0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), (np.nan, np.nan)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "word"),
+    [
+        ([PRO, PRO, UNDECIDED], "supports"),
+        ([PRO, UNDECIDED], "leaves open"),  # half is not most
+        ([PRO, PRO, PRO, CONTRA], "leaves open"),
+        ([PRO, UNKNOWN], "leaves open"),
+        ([CONTRA, CONTRA, UNDECIDED], "contradicts"),
+        ([CONTRA, CONTRA, CONTRA, PRO], "leaves open"),
+        ([CONTRA, UNDECIDED], "leaves open"),
+        ([UNDECIDED], "leaves open"),
+        ([(0.0, 0.1)], "leaves open"),  # the whole interval must be above
+        ([], "leaves open"),
+    ],
+)
+def test_one_rule_for_all_verdicts(intervals, word):
+    assert verdict("it helps", cells(*intervals)).word == word
+
+
+def test_a_margin_moves_the_line():
+    near = cells((-0.02, 0.1))
+    assert verdict("it is no worse", near).pro == 0
+    assert verdict("it is no worse", near, margin=0.03) == Verdict("it is no worse", cells=1, above=1, pro=1, contra=0)
+    assert verdict("it is no worse", cells((-0.2, -0.04)), margin=0.03).contra == 1
+
+
+def test_a_verdict_is_a_sentence_with_its_numbers():
+    assert str(verdict("it helps", cells(PRO, PRO, UNDECIDED))) == (
+        "This supports the claim that it helps: of 3 cells, 2 are for it, 0 against it and 1 undecided; "
+        "the estimate is on its side in 3."
+    )
+
+
+LEVELS = {"vanilla": 0.4, "regex": 0.6, "regex_random_mask": 0.6}
+"""What a recipe's attributions have on average; all recipes' random attribution has .3."""
+
+
+def level(recipe, attribution):
+    return 0.3 if attribution == "random" else LEVELS[recipe]
+
+
+class Results:
+    """A store to which results can be added as if they were measured."""
+
+    def __init__(self, folder):
+        self.store, self.jobs = Store(folder), []
+        self.random = np.random.default_rng(0)
+
+    def add(self, kind, recipe, seed, rows, **names):
+        labels = {"data": "sst", "model": "minilm", "recipe": recipe, "seed": seed}
+        names = {"kind": kind, "on": "sst", "split": "test"} | names if kind != "train" else {}
+        task = Task(kind, labels | names, labels | names, {})
+        self.store.write(task, pd.DataFrame(rows), {"device": "cpu", "threads": 1})
+        self.jobs.append(Job((task,)))
+
+    def noise(self):
+        return NOISE * self.random.normal()
+
+    def explained(self, columns, per_example=True):
+        """Rows for every attribution: a column's value from the attribution's name, with noise."""
+        return [
+            {"attribution": attribution}
+            | ({"example": example} if per_example else {})
+            | {name: value(attribution) + self.noise() for name, value in columns.items()}
+            for attribution in ATTRIBUTIONS
+            for example in (EXAMPLES if per_example else [0])
+        ]
+
+    @property
+    def rows(self):
+        return collect(self.jobs, self.store)
+
+
+@pytest.fixture
+def results(tmp_path):
+    found = Results(tmp_path / "store")
+    for recipe in LEVELS:
+        for seed in SEEDS:
+            cost = 40.0 if recipe == "vanilla" else 100.0
+            row = {"seconds": cost * (1 + seed), "memory_mib": 2 * cost, "train_texts": 9}
+            found.add("train", recipe, seed, [row])
+            right = np.arange(100) % 10 > 0
+            quality = [
+                {"example": row, "label": 1, "accuracy": float(one), "ece": 0.05} for row, one in enumerate(right)
+            ]
+            found.add("quality", recipe, seed, quality)
+            found.add("quality", recipe, seed, [row | {"accuracy": 0.5} for row in quality], split="validation")
+
+            def score(attribution, recipe=recipe):
+                return level(recipe, attribution)
+
+            erased = found.explained({"sufficiency": score, "comprehensiveness": score})
+            found.add("faithfulness", recipe, seed, erased, replacement="mask", level="token")
+            word = found.explained({"naopc_sufficiency": lambda attribution: 0.5})
+            found.add("faithfulness", recipe, seed, word, replacement="mask", level="word")
+            for on, gain in (("sst", 0.0), ("imdb", -2.0)):  # out of domain, it is the other way round
+
+                def elsewhere(attribution, gain=gain, score=score):
+                    return score(attribution) * (1 + gain)
+
+                rows = [{"example": row, "accuracy": 1.0, "macro_f1": 0.9} for row in range(5)]
+                rows += found.explained({"sufficiency": elsewhere})
+                found.add("transfer", recipe, seed, rows, on=on, max_texts=5)
+    return found
+
+
+def test_faithfulness_beside_random_and_beside_quality(results):
+    made = reports(results.rows)
+    table = made["1_faithfulness"].table.set_index(["metric", "recipe", "attribution"])
+    assert len(table) == 3 * 2 * 3
+    found = table.loc[("sufficiency", "regex", "attention")]
+    assert found["mean"] == pytest.approx(0.6, abs=NOISE)
+    assert found["base_mean"] == pytest.approx(0.4, abs=NOISE)
+    assert found["difference"] == pytest.approx(found["mean"] - found["base_mean"], abs=1e-3)
+    assert found["difference_over_random"] == pytest.approx(0.2, abs=2 * NOISE)
+    assert found["low_over_random"] < found["difference_over_random"] < found["high_over_random"]
+    assert found[["accuracy", "base_accuracy", "ece"]].tolist() == [0.9, 0.9, 0.05]  # of test, not of validation
+    assert np.isnan(table.loc[("sufficiency", "regex", "random"), "difference_over_random"])
+    words = {one.claim: (one.word, one.cells) for one in made["1_faithfulness"].verdicts}
+    assert words == {
+        "regex makes explanations more faithful than vanilla does": ("supports", 4),
+        "regex does so beyond what it does to a random attribution": ("supports", 4),
+        "regex makes explanations more faithful than vanilla does, in NAOPC": ("leaves open", 2),
+        "regex makes explanations more faithful than its control regex_random_mask does": ("leaves open", 4),
+        f"regex costs less than {COMPARABLE} of accuracy": (
+            "leaves open",
+            1,
+        ),  # they are equal, so there is no interval
+    }
+
+
+def test_only_other_data_sets_are_out_of_domain(results):
+    report = reports(results.rows)["2_out_of_domain"]
+    assert set(report.table["on"]) == {"sst", "imdb"}
+    assert set(report.table["macro_f1"]) == {0.9}
+    first, over_random, _ = report.verdicts
+    assert (first.word, first.cells, over_random.word) == ("contradicts", 2, "contradicts")
+
+
+@pytest.mark.parametrize(("with_other_seed", "untrained", "words"), [
+    (0.2, -0.2, ["supports", "supports"]),
+    (0.2, 0.2, ["supports", "contradicts"]),
+    (-0.2, 0.0, ["contradicts", "leaves open"]),
+])  # fmt: skip
+def test_agreement_is_good_with_another_seed_and_bad_with_an_untrained_model(
+    results, with_other_seed, untrained, words
+):
+    for recipe in ("vanilla", "regex"):
+        for seed in SEEDS:
+            gain = 1.0 if recipe == "regex" else 0.0
+            rows = []
+            for against, change in (
+                ("other_seed", with_other_seed), ("pretrained", untrained), ("random head", 0.4), ("random weights", untrained)
+            ):  # fmt: skip
+
+                def agreement(attribution, change=change, gain=gain):
+                    return 0.5 + gain * change
+
+                rows += [row | {"against": against} for row in results.explained({"jaccard": agreement})]
+            results.add("randomisation", recipe, seed, rows)
+    report = reports(results.rows)["3_randomisation"]
+    assert [one.word for one in report.verdicts] == words
+    assert [one.cells for one in report.verdicts] == [2, 4]  # two attributions; two kinds of untrained models
+    assert set(report.table["attribution"]) == {"attention", "deep_lift"}
+    assert set(report.table.loc[report.table["better"] == "higher", "against"]) == {"other_seed"}
+
+
+@pytest.mark.parametrize(("behind", "word"), [(0.01, "supports"), (0.3, "contradicts")])
+def test_rationales_are_held_against_the_full_text(results, behind, word):
+    for recipe in ("vanilla", "regex"):
+        for seed in SEEDS:
+            rows = results.explained({"macro_f1": lambda attribution: 0.8 - behind}, per_example=False)
+            for row in rows:
+                row["macro_f1"] = 0.8 - behind + 0.1 * (row["macro_f1"] - 0.8 + behind)
+            results.add("rationales", recipe, seed, [row | {"full_text_macro_f1": 0.8} for row in rows])
+    report = reports(results.rows)["4_rationales"]
+    full_text, base = report.verdicts
+    assert (full_text.word, full_text.cells, base.word) == (word, 2, "leaves open")
+    assert set(report.table["recipe"]) == {"vanilla", "regex"}
+    np.testing.assert_allclose(
+        report.table["difference"], report.table["macro_f1"] - report.table["full_text_macro_f1"], atol=2e-4
+    )
+
+
+def test_shortcuts_say_how_many_models_use_them(results):
+    for recipe, share in (("vanilla", 1.0), ("regex", 2 / 3)):
+        for seed in SEEDS:
+            used = seed < 3 * share
+            rows = results.explained(
+                {"precision": lambda attribution, recipe=recipe: LEVELS[recipe]}, per_example=False
+            )
+            rows = [row | {"verified": float(used), "precision": row["precision"] if used else np.nan} for row in rows]
+            results.add("shortcuts", recipe, seed, rows, shortcut="single_token")
+    report = reports(results.rows)["5_shortcuts"]
+    assert report.table["verified"].tolist() == [pytest.approx(2 / 3, abs=1e-4)] * 3
+    assert set(report.table["seeds"]) == {2}
+    assert report.verdicts[0].cells == 2
+
+
+def test_costs_are_multiples_of_the_same_seeds(results):
+    table = reports(results.rows)["6_cost"].table.set_index("recipe")
+    assert table.loc["regex", ["seconds", "times", "times_memory", "seeds"]].tolist() == [200.0, 2.5, 2.5, 3]
+    assert table.loc["vanilla", "times"] == 1.0
+
+
+def test_what_is_not_measured_has_no_table(results):
+    made = reports(results.rows)
+    assert list(made) == ["1_faithfulness", "2_out_of_domain", "6_cost"]
+    assert reports(results.rows, method="egt")["1_faithfulness"].verdicts == []
+    only_training = results.rows[results.rows["kind"] == "train"]
+    with pytest.raises(UserError, match="nothing is measured"):
+        reports(only_training)
+
+
+def test_the_command_writes_all_tables_and_says_what_they_say(results, tmp_path, capsys):
+    export(results.jobs, results.store, tmp_path / "all.parquet")
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "table", str(tmp_path / "all.parquet"), "--output", str(tmp_path / "tables")])
+    assert ended.value.code in (0, None)
+    told = " ".join(capsys.readouterr().out.split())
+    made = reports(results.rows)
+    for sentence in verdicts(made)["sentence"]:
+        assert sentence in told
+    names = {path.stem for path in (tmp_path / "tables").iterdir()}
+    assert names == {"means", "differences", "costs", "verdicts", *(f"table_{name}" for name in made)}
+    for name, report in made.items():
+        assert len(pd.read_csv(tmp_path / "tables" / f"table_{name}.csv")) == len(report.table)
