@@ -12,10 +12,11 @@ import nbformat
 import papermill
 
 from regex_lib.book.layout import Book
-from regex_lib.book.notebooks import read_twin, strip, to_notebook, twin_of
-from regex_lib.book.stamps import KEY, make_stamp
+from regex_lib.book.notebooks import INJECTED, code_cells, read_twin, strip, tags_of, to_notebook, twin_of
+from regex_lib.book.stamps import KEY, digest, make_stamp
+from regex_lib.errors import UserError
 
-__all__ = ["execute", "execute_all", "publish"]
+__all__ = ["execute", "execute_all", "publish", "reword"]
 
 
 def execute(
@@ -89,6 +90,33 @@ def execute_all(book: Book, chapters: Sequence[str], *, small: bool = False, job
         for name, future in futures.items():
             results[name] = future.exception() or future.result()
     return results
+
+
+def reword(source: Path) -> None:
+    """Bring the text of a source into its twin, without running it: its code and its settings must be those that ran.
+
+    The outputs and the stamp stay those of the run; captions and alternative texts of figures are text.
+
+    Raises:
+        UserError: if there is no stamped twin, or the code is not what ran.
+    """
+    again = f"run `regex-lib book execute {source.stem}`"
+    if not twin_of(source).is_file() or KEY not in (twin := read_twin(twin_of(source))).metadata:
+        raise UserError(f"{source.stem} has no executed twin with a stamp: {again}")
+    notebook, ran = to_notebook(source), code_cells(twin)
+    if [(cell.source, tags_of(cell)) for cell in code_cells(notebook)] != [
+        (cell.source, tags_of(cell)) for cell in ran
+    ]:
+        raise UserError(f"the code of {source.stem} is not what ran: {again}")
+    for cell, executed in zip(code_cells(notebook), ran, strict=True):
+        cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
+    for cell in twin.cells:
+        if INJECTED in tags_of(cell):
+            notebook.cells.insert([tags_of(own) for own in notebook.cells].index(["parameters"]) + 1, cell)
+    notebook.metadata = twin.metadata
+    notebook.metadata[KEY]["source_sha256"] = digest(source)
+    strip(notebook)
+    nbformat.write(notebook, twin_of(source))
 
 
 def _parameters(book: Book, chapter: str, small: bool) -> dict[str, Any]:

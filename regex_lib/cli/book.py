@@ -48,6 +48,16 @@ def execute(
 
 
 @book.command()
+def reword(chapters: Chapters = None) -> None:
+    """Bring changed text into the twins without running them; their code must be what ran."""
+    found = _book()
+    from regex_lib.book import execution
+
+    for source in map(found.source, chapters) if chapters else found.sources:
+        execution.reword(source)
+
+
+@book.command()
 def check(chapters: Chapters = None) -> None:
     """Tell what is wrong with the twins, and with the pages if they are built."""
     found = _book()

@@ -11,16 +11,11 @@ from regex_lib.book.notebooks import code_cells, twin_of
 from regex_lib.cli.demo import DEMO_PARAMETERS
 
 BOOK = find_book(Path(__file__))
-# Made before there were stamps; the next execution of these chapters ends this list.
-WITHOUT_STAMP = {"01_quickstart", "data_card"}
 
 
 @pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)
 def test_the_twin_is_the_executed_source(source):
-    problems = check_twin(source)
-    if source.stem in WITHOUT_STAMP:
-        problems = [problem for problem in problems if "no stamp" not in problem]
-    assert problems == []
+    assert check_twin(source) == []
 
 
 @pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)
