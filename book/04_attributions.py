@@ -61,7 +61,7 @@ from regex_lib.data import load_data
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.metrics import rank_correlation
 from regex_lib.models import load_classifier
-from regex_lib.plots import attribution_switcher, figure_style, heatmap
+from regex_lib.plots import attribution_switcher, figure_style
 from regex_lib.study import read_table
 from regex_lib.training import train
 
@@ -103,7 +103,7 @@ attribution_switcher(explanations, classifier.label_names)
 # | `attention` | what the {term}`pooling token` looks at is what it uses | no | no | to 1 at most | 1 forward pass |
 # | `scaled_attention` | the same, and that looking a little more tells the direction | yes | yes | no | 1 forward, 1 backward |
 # | `input_x_gradient` | the model is a straight line from 0 to this input | yes | yes | if that is true | 1 forward, 1 backward |
-# | `integrated_gradients` | one input means *nothing*, and the way there is straight | yes | yes | yes, but for rounding | 1 forward, 1 backward for each step |
+# | `integrated_gradients` | one input means *nothing*, and the way there is straight | yes | yes | yes, the better the more steps | 1 forward, 1 backward for each step |
 # | `deep_lift` | the same *nothing*; each operation splits its change by a fixed rule | yes | yes | yes | about 3 forward passes |
 # | `leave_one_out` | tokens work one at a time | yes | yes | no | 1 forward for each token |
 #
@@ -164,7 +164,7 @@ print("by hand as by the package")
 # What goes wrong where the model is *not* linear, a toy shows. It answers 1 as soon as its input reaches 1, and no more:
 
 # %%
-def saturated(e, attention_mask):
+def saturated(e, _attention_mask):
     return 1 - torch.relu(1 - e.sum(dim=(1, 2)))[:, None]
 
 
@@ -172,7 +172,9 @@ two, nothing = torch.full((1, 1, 1), 2.0), torch.zeros(1, 1, 1)
 one_token, only_class = torch.ones(1, 1, dtype=torch.bool), torch.tensor([0])
 toy = {
     "input_x_gradient": input_x_gradient(saturated, two, one_token, only_class),
-    "integrated_gradients": integrated_gradients(saturated, two, nothing, one_token, only_class, n_steps=64),
+    "integrated_gradients": integrated_gradients(
+        saturated, two, nothing, one_token, only_class, quadrature="midpoint"
+    ),
     "deep_lift": deep_lift(saturated, two, nothing, one_token, only_class),
 }
 print({name: round(scores.item(), 2) for name, scores in toy.items()})
@@ -342,7 +344,7 @@ for name in ("deep_lift, fp32", "captum DeepLift"):
     if name in scored.index and "random" in scored.index:
         gain = scored.loc[name, ["sufficiency", "comprehensiveness"]] - scored.loc["random"]
         gain = gain[["sufficiency", "comprehensiveness"]].astype(float).round(2).to_dict()
-        print(f"{name}: misses {scored.loc[name, 'median_error']:.1%} of the change; minus random {gain}")
+        print(f"{name}: misses {scored.loc[name, 'median_error']:.2g} of the change; minus random {gain}")
 
 # %% [markdown]
 # The model is MiniLM, trained on sentences of SST, in the modules of a BERT. A large error in a method that promises none is a
@@ -493,7 +495,7 @@ weights = torch.tensor([[1.0, 0.0], [0.5, -2.0], [0.0, 3.0]])  # (tokens, dim)
 inputs = torch.tensor([[[2.0, 1.0], [4.0, 0.5], [1.0, -1.0]]])  # (batch, tokens, dim)
 
 
-def linear(e, attention_mask):
+def linear(e, _attention_mask):
     return (e * weights).sum(dim=(1, 2))[:, None]
 
 

@@ -44,6 +44,7 @@ model: str = "minilm"
 layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all
 max_train: "Optional[int]" = 4000  # train on so many texts
 epochs: float = 3
+batch_size: int = 16
 learning_rate: float = 1e-4
 recipes: str = "vanilla,robust,egt,regex,regex_random_mask,regex_shuffled_target"
 high_kl_weight: float = 5.0
@@ -74,7 +75,9 @@ from regex_lib.training import RegexObjective, find_recipe, train
 # %%
 texts = load_data(data)
 test = texts["test"].shuffle(seed=0).select(range(min(max_examples, len(texts["test"]))))
-settings = {"epochs": epochs, "batch_size": 16, "learning_rate": learning_rate, "seed": seed}
+settings = {
+    "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed
+}
 
 
 def fit(recipe):

@@ -97,7 +97,7 @@ from regex_lib.training import train
 # %%
 means = read_table("sst/means")
 means = means.query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
-differences = read_table("sst/differences").fillna({"minus": ""})
+differences = read_table("sst/differences").fillna({"minus": ""}).query("base == 'vanilla'")
 differences = differences.query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
 faithful = differences.query("kind == 'faithfulness'")
 PLAN = [
@@ -648,8 +648,8 @@ check_answer(answer, two[0].difference - two[1].difference)
 # ````
 #
 # You would need the paired interval of regex minus the control. It is not the difference of the two intervals, because
-# both share vanilla's noise; `regex_lib.study.differences(scores, base="regex_random_mask")` computes it from the scores
-# of all texts, which the study's store has.
+# both share vanilla's noise. {py:func}`regex_lib.study.differences` with `base="regex_random_mask"` computes it from the
+# scores of all texts, which the study's store has.
 
 # %%
 ours = measured("sufficiency", "integrated_gradients", recipe="regex")

@@ -32,7 +32,7 @@
 # experiment. The defaults are meant for a GPU.
 
 # %% tags=["parameters"]
-comparable_within: float = 0.02  # how far two macro-F1 scores may be apart and still be called comparable
+comparable_within: float = 0.03  # how much lower a macro-F1 may be and still be called comparable
 collapse_below: float = 0.05  # how far below vanilla's an accuracy must be to be called a collapse
 data: str = "sst"  # of the live experiment; or "reviews", which comes with the library
 layers: "Optional[int]" = 3
@@ -53,12 +53,15 @@ from scipy import stats
 
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
+from regex_lib.errors import UserError
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.metrics import holm
 from regex_lib.models import load_classifier
 from regex_lib.plots import figure_style
-from regex_lib.study import read_table
+from regex_lib.study import read_table, verdict
 from regex_lib.training import find_recipe, train
+
+MILD = {"supports": "supported", "contradicts": "contradicted", "leaves open": "open"}
 
 # %% [markdown]
 # ## What "reproduce" can mean here
@@ -117,6 +120,10 @@ from regex_lib.training import find_recipe, train
 #
 # One more rule: with a single seed an interval knows nothing of the luck of the seed, so that **one seed settles nothing**.
 #
+# The package has a milder rule, {py:func}`regex_lib.study.verdict`: a claim is supported if *more than half* of its
+# settings lie above 0 and none lies below, contradicted if more than half lie below and none above. It asks *"mostly?"*
+# where the paper says *"all"*. You will see both, side by side. Where they differ, the rule decides, not the data.
+#
 # **From scratch**, and equal to {py:func}`regex_lib.metrics.holm`:
 
 # %%
@@ -141,44 +148,47 @@ print("corrected", holm_by_hand(some).round(3))
 # good enough for this: the width of a 95 % interval is about $2 \cdot 1.96$ standard errors.
 
 # %%
-def result(settings, yes, no, seeds, verdict):
-    """A row of the table of verdicts; one seed settles nothing."""
+def result(rows, no=None):
+    """A row of the table of verdicts, from differences of which the claim says that they lie above 0."""
+    rows = rows[rows["attribution"] != "random"].dropna(subset=["low", "high"])
+    settings, yes = len(rows), int((rows["low"] > 0).sum())
+    no = int((rows["high"] < 0).sum()) if no is None else no
+    strict = "contradicted" if no else "supported" if yes == settings else "open"
+    mild = MILD[verdict("it does", rows).word]
+    if settings == 0 or rows["seeds"].min() < 2:
+        yes, no, strict, mild = 0, 0, "open", "open"
     if settings == 0:
-        yes, no, seeds, verdict = 0, 0, 0, "not measured"
-    elif seeds < 2:
-        yes, no, verdict = 0, 0, "open"
-    counts = {"settings": settings, "yes": int(yes), "open": settings - int(yes) - int(no), "no": int(no)}
-    return {**counts, "seeds": seeds, "verdict": verdict}
+        strict = mild = "not measured"
+    counts = {"settings": settings, "yes": yes, "open": settings - yes - no, "no": no}
+    return {**counts, "seeds": int(rows["seeds"].min()) if settings else 0, "all": strict, "mostly": mild}
 
 
 def settle(rows, sign=1):
     """The verdict on 'in all settings'; with sign -1 the claim is that the differences lie below 0."""
     rows = rows[rows["attribution"] != "random"].dropna(subset=["low", "high"])
-    difference = sign * rows["difference"]
-    low = rows["low"] if sign > 0 else -rows["high"]
+    if sign < 0:
+        rows = rows.assign(difference=-rows["difference"], low=-rows["high"], high=-rows["low"])
     error = ((rows["high"] - rows["low"]) / (2 * 1.96)).clip(lower=1e-9)
-    p_values = np.array(holm(2 * stats.norm.sf(difference.abs() / error)))
-    yes, no = (low > 0).sum(), ((difference < 0) & (p_values < 0.05)).sum()
-    verdict = "contradicted" if no else "supported" if yes == len(rows) else "open"
-    return result(len(rows), yes, no, rows["seeds"].min(), verdict)
+    p_values = np.array(holm(2 * stats.norm.sf(rows["difference"].abs() / error)))
+    return result(rows, int(((rows["difference"] < 0) & (p_values < 0.05)).sum()))
 
 # %% [markdown]
-# The fifth claim compares with a control instead of with vanilla. The table has no interval for that pair, so the rule is
-# a cautious one. In a setting REGEX is *better* if its whole interval lies above the control's estimate, and *worse* if
-# it lies below it. The claim is supported if REGEX is better in more than half of the settings and worse in none,
-# contradicted if it is worse in more than half, else open.
+# The fifth claim compares with a control instead of with vanilla. Where the table has that pair, its intervals decide, by
+# the same rules. Where it has only the differences of both from vanilla, the rule is a cautious one: REGEX's interval must
+# leave out the control's *estimate*. So the control's difference is subtracted from all three numbers of REGEX.
 
 # %%
-def settle_against(ours, theirs):
-    """The verdict on 'it gains more than the other recipe'."""
+def settle_against(other):
+    """The verdict on 'REGEX gains more than the other recipe'."""
+    direct = gains_of("regex", base=other)
+    if len(direct):
+        return result(direct)
     keys = ["metric", "attribution", "replacement"]
-    pairs = ours.merge(theirs[[*keys, "difference", "seeds"]], on=keys, suffixes=("", "_other"))
-    pairs = pairs[pairs["attribution"] != "random"].dropna(subset=["low", "high"])
-    yes = (pairs["low"] > pairs["difference_other"]).sum()
-    no = (pairs["high"] < pairs["difference_other"]).sum()
-    half = len(pairs) / 2
-    verdict = "supported" if yes > half and not no else "contradicted" if no > half else "open"
-    return result(len(pairs), yes, no, pairs[["seeds", "seeds_other"]].min().min(), verdict)
+    theirs = gains_of(other)[[*keys, "difference", "seeds"]]
+    pairs = gains_of("regex").merge(theirs, on=keys, suffixes=("", "_other"))
+    for name in ("low", "high", "difference"):
+        pairs[name] -= pairs["difference_other"]
+    return result(pairs.assign(seeds=pairs[["seeds", "seeds_other"]].min(axis=1)))
 
 # %% [markdown]
 # ## The verdicts
@@ -187,8 +197,13 @@ def settle_against(ours, theirs):
 # measured*.
 
 # %%
-differences = read_table("sst/differences").fillna({"minus": ""})
-means = read_table("sst/means")
+def table_of(name):
+    """A table of results; one without rows where it is not there yet."""
+    try:
+        return read_table(name).assign(minus=lambda rows: rows.get("minus", pd.Series(dtype=str)).fillna(""))
+    except UserError:
+        print(f"not there yet: {name}")
+        return differences.iloc[:0]
 
 
 def rows_of(table, **wanted):
@@ -199,19 +214,22 @@ def rows_of(table, **wanted):
     return table
 
 
+differences = read_table("sst/differences").fillna({"minus": ""})
+elsewhere = table_of("other_data/differences")
+rationales = table_of("sst/table_4_rationales")
 NAMES = ["sufficiency", "comprehensiveness"]
-found = {kind: ", ".join(map(str, rows["recipe"].unique())) for kind, rows in means.groupby("kind")}
+found = {kind: ", ".join(rows["recipe"].unique()) for kind, rows in differences.groupby("kind")}
 for kind in ("quality", "faithfulness", "transfer", "randomisation", "rationales"):
     print(f"{kind:14s} {found.get(kind, 'not measured yet')}")
 
 # %% [markdown]
 # First the claim about fidelity in domain, asked in five ways. The first is the paper's protocol: normalised scores with
 # `[PAD]`, compared as they are. The others answer the objections of {doc}`05_measuring_faithfulness` and
-# {doc}`12_in_domain`.
+# {doc}`12_in_domain`. Then the other data sets, each in its own domain, and all of them out of it.
 
 # %%
 verdicts = {}
-regex = rows_of(differences, data="sst", model="minilm", recipe="regex")
+regex = rows_of(differences, data="sst", model="minilm", recipe="regex", base="vanilla")
 here = rows_of(regex, kind="faithfulness", on="sst", split="test")
 tokens = rows_of(here, level="token")
 verdicts["1 in domain, as it is, [PAD]"] = settle(rows_of(tokens, metric=NAMES, minus="", replacement="pad"))
@@ -224,13 +242,16 @@ naopc = rows_of(here, metric=["naopc_sufficiency", "naopc_comprehensiveness"], m
 verdicts["1 in domain, NAOPC over random"] = settle(naopc)
 tau = rows_of(tokens, metric="loo_tau", minus="random", replacement="mask")
 verdicts["1 in domain, leave-one-out tau"] = settle(tau[tau["attribution"] != "leave_one_out"])
-away = rows_of(regex, kind="transfer", on=["imdb", "yelp"], metric=NAMES, minus="random")
-verdicts["2 out of domain, over random"] = settle(away)
+others = rows_of(elsewhere, recipe="regex", base="vanilla", split="test", metric=NAMES, minus="random")
+in_domain = rows_of(others[others["data"] == others["on"]], kind="faithfulness", replacement="mask")
+verdicts["1 in domain, other data sets"] = settle(in_domain)
+away = pd.concat([rows_of(regex, kind="transfer", metric=NAMES, minus="random"), rows_of(others, kind="transfer")])
+verdicts["2 out of domain, over random"] = settle(away[away["data"] != away["on"]])
 
 # %% [markdown]
 # Then the randomisation tests: explanations of two seeds should agree *more* than vanilla's do, and those of a trained and
-# an untrained model *less*. Rationales: the F1 on IG's rationales may be at most `comparable_within` below that on
-# full texts. It counts as settled where the gap is more than two standard errors of the seeds away from that limit.
+# an untrained model *less*. Rationales: the macro-F1 of the classifier that reads them may be at most `comparable_within`
+# below that of the full-text model, for each attribution. The paper names no margin; this one is ours.
 
 # %%
 agreement = rows_of(regex, kind="randomisation", metric="jaccard", minus="")
@@ -238,38 +259,33 @@ verdicts["3 another seed: agree more"] = settle(rows_of(agreement, against="othe
 untrained = rows_of(agreement, against=["pretrained", "random weights"])
 verdicts["3 untrained: agree less"] = settle(untrained, sign=-1)
 
-fresh = rows_of(means, kind="rationales", on="sst", recipe="regex", attribution="integrated_gradients")
-fresh = fresh.set_index("metric")
-verdicts["4 rationales comparable to full text"] = result(0, 0, 0, 0, "not measured")
-if {"macro_f1", "full_text_macro_f1"} <= set(fresh.index):
-    rationale, full = fresh.loc["macro_f1"], fresh.loc["full_text_macro_f1"]
-    room = rationale["mean"] - full["mean"] + comparable_within
-    error = np.hypot(rationale["seed_sd"], full["seed_sd"]) / np.sqrt(rationale["seeds"])
-    verdict = "open" if not abs(room) > 2 * error else "supported" if room > 0 else "contradicted"
-    verdicts["4 rationales comparable to full text"] = result(
-        1, verdict == "supported", verdict == "contradicted", rationale["seeds"], verdict
-    )
-    print(f"rationales: macro-F1 {rationale['mean']:.3f}, full texts {full['mean']:.3f}")
+fresh = rows_of(rationales, recipe="regex", data="sst")
+fresh = fresh.assign(**{name: fresh[name] + comparable_within for name in ("difference", "low", "high")})
+verdicts["4 rationales comparable to full text"] = settle(fresh)
+few = rows_of(rationales, recipe=["vanilla", "regex"], attribution=["random", "integrated_gradients"])
+for row in few.itertuples():
+    print(f"{row.recipe}, {row.attribution}: rationales minus full texts {row.difference:+.3f} macro-F1")
 
 # %% [markdown]
 # Last the controls, and those signatures of failure that the study has.
 
 # %%
-def gains_of(recipe):
+def gains_of(recipe, base="vanilla"):
     """A recipe's gains in domain, over random."""
-    rows = rows_of(differences, recipe=recipe, kind="faithfulness", on="sst", split="test", level="token")
+    rows = rows_of(differences, recipe=recipe, base=base, kind="faithfulness", on="sst", split="test", level="token")
     return rows_of(rows, metric=NAMES, minus="random", replacement="mask")
 
 
 ours = gains_of("regex")
-verdicts["5 the mask: better than any tokens"] = settle_against(ours, gains_of("regex_random_mask"))
-verdicts["5 the target: better than a shuffled one"] = settle_against(ours, gains_of("regex_shuffled_target"))
-verdicts["5 guidance: better than robustness alone"] = settle_against(ours, gains_of("robust"))
-verdicts["6 worse without robustness"] = settle_against(ours, gains_of("egt"))
+verdicts["5 the mask: better than any tokens"] = settle_against("regex_random_mask")
+verdicts["5 the target: better than a shuffled one"] = settle_against("regex_shuffled_target")
+verdicts["5 guidance: better than robustness alone"] = settle_against("robust")
+verdicts["6 worse without robustness"] = settle_against("egt")
 accuracy = rows_of(differences, kind="quality", on="sst", split="test", metric="accuracy", recipe="egt")
+accuracy = rows_of(accuracy, base="vanilla")
 verdicts["6 guidance alone costs accuracy"] = settle(accuracy, sign=-1)
-table = pd.DataFrame(verdicts).T.astype({"settings": int, "yes": int, "open": int, "no": int, "seeds": int})
-table.rename_axis("claim")
+table = pd.DataFrame(verdicts).T.rename_axis("claim")
+table
 
 # %% mystnb={"image": {"alt": "Stacked horizontal bars, one for each claim: the share of its settings that speak for it, are open, or speak against it."}, "figure": {"name": "fig-17-verdicts", "caption": "The settings of each claim: how many speak for it, are open, or speak against it. A claim about all settings needs a bar of one kind."}}
 shown = table[table["settings"] > 0].iloc[::-1]
@@ -289,17 +305,18 @@ with figure_style():
 plt.show()
 
 # %%
-for verdict in ("supported", "contradicted", "open", "not measured"):
-    names = table.index[table["verdict"] == verdict]
-    print(f"{verdict}: {len(names)}")
-    for name in names:
-        print("   ", name)
+for word in ("supported", "contradicted", "open", "not measured"):
+    names = table.index[table["all"] == word]
+    print(f"{word}: {len(names)}" + "".join(f"\n    {name}" for name in names))
+differ = table.index[(table["all"] != table["mostly"])]
+print("The milder rule says something else of:", ", ".join(differ) or "no claim")
 seeds = int(rows_of(tokens, metric="sufficiency")["seeds"].max())
 print(f"Seeds of regex so far: {seeds}." + (" All verdicts are provisional." if seeds < 5 else ""))
 
 # %% [markdown]
 # A verdict is no better than its seeds. With fewer than five, the intervals themselves are too narrow
-# ({doc}`12_in_domain`), in both directions.
+# ({doc}`12_in_domain`), in both directions. And look at rationales of *random* words: if those are comparable too, then
+# comparable says nothing about the explanation.
 #
 # ## Why studies disagree: five reasons
 #
@@ -418,15 +435,15 @@ else:
     for name in ("from the start", "from half-way"):
         state = "collapses" if fall[name] < -collapse_below else "holds"
         print(f"guidance {name}: the accuracy {state} ({fall[name]:+.3f})")
-    broken = fall.index[fall < -collapse_below]
-    for name in broken:
-        higher = live.loc[name, "normalised: IG"] > live.loc["vanilla", "normalised: IG"]
-        print(f"{name}: normalised comprehensiveness of IG is {'HIGHER' if higher else 'not higher'} than vanilla's")
+    for name in fall.index[fall < -collapse_below]:
+        for column in ("normalised: IG", "raw: IG"):
+            print(f"{name}, {column}: {live.loc[name, column] / live.loc['vanilla', column]:.0%} of vanilla's")
 
 # %% [markdown]
-# If a model that has collapsed scores *higher* in the normalised column, you have seen the most important trap of this
-# book: a metric of faithfulness can reward a broken model. That is why accuracy stands beside every score, and why the
-# recipes here start their guidance half-way. A paper that starts it otherwise may see something else. *Change
+# If a model has collapsed, compare its two shares of vanilla's score. The raw one tells that there is hardly a prediction
+# to explain. If the normalised one is high all the same, you have seen the most important trap of this book: a metric of
+# faithfulness can praise a broken model. That is why accuracy stands beside every score, and why the recipes here start
+# their guidance half-way. A paper that starts it otherwise may see something else. *Change
 # `kl_weight` and predict before you run:* is the weight to blame, or the start?
 #
 # ## What would settle it
@@ -492,35 +509,37 @@ for metric in NAMES:
 # ```{exercise} Another rule
 # :label: ex-17-1
 #
-# A milder reader calls a claim supported if at least three quarters of its settings have an interval above 0,
-# contradicted if at least three quarters have one below 0, else open. What is the verdict on REGEX's fidelity in domain
-# over random, with `[MASK]`? Set `answer` to `"supported"`, `"contradicted"` or `"open"`.
+# A third reader counts estimates, and no intervals: a claim is supported if at least three quarters of its settings have a
+# difference above 0, contradicted if at least three quarters have one below 0, else open. What is the verdict on REGEX's
+# fidelity in domain over random, with `[MASK]`? Set `answer` to `"supported"`, `"contradicted"` or `"open"`.
 # ```
 
 # %%
 answer = ...  # replace the dots
-gain = ours[ours["attribution"] != "random"]
-shares = [(gain["low"] > 0).mean(), (gain["high"] < 0).mean()]
-expected = "supported" if shares[0] >= 0.75 else "contradicted" if shares[1] >= 0.75 else "open"
+gain = ours[ours["attribution"] != "random"]["difference"]
+expected = "supported" if (gain > 0).mean() >= 0.75 else "contradicted" if (gain < 0).mean() >= 0.75 else "open"
 check_answer(answer, expected)
 
 # %% [markdown]
 # ```{hint}
 # :class: dropdown
 #
-# `ours` has the rows. Leave out the `random` attribution, and compare `low` and `high` with 0.
+# `ours` has the rows. Leave out the `random` attribution, and compare `difference` with 0.
 # ```
 #
 # ````{solution-start} ex-17-1
 # :class: dropdown
 # ````
+#
+# It is a rule that forgets how sure each number is. Compare its verdict with those of the two others.
 
 # %%
 rows = ours[ours["attribution"] != "random"]
-above, below = (rows["low"] > 0).mean(), (rows["high"] < 0).mean()
+above, below = (rows["difference"] > 0).mean(), (rows["difference"] < 0).mean()
 answer = "supported" if above >= 0.75 else "contradicted" if below >= 0.75 else "open"
-strict = verdicts["1 in domain, over random, [MASK]"]["verdict"]
-print(f"{above:.0%} above, {below:.0%} below: {answer}; by the strict rule: {strict}")
+print(f"{above:.0%} above, {below:.0%} below: {answer}")
+for rule in ("all", "mostly"):
+    print(f"by the rule {rule!r}: {verdicts['1 in domain, over random, [MASK]'][rule]}")
 check_answer(answer, expected)
 
 # %% [markdown]
@@ -567,18 +586,18 @@ check_answer(answer, 1 - 0.95**18)
 #
 # The cheaper `regex_fast` uses one gradient where REGEX integrates. Does the study support that its fidelity improves over
 # vanilla's in all settings, in domain, over random, with `[MASK]`? Use `gains_of` and `settle`, and set `answer` to the
-# verdict.
+# verdict by the strict rule.
 # ```
 
 # %%
 answer = ...  # replace the dots
-check_answer(answer, settle(gains_of("regex_fast"))["verdict"])
+check_answer(answer, settle(gains_of("regex_fast"))["all"])
 
 # %% [markdown]
 # ```{hint}
 # :class: dropdown
 #
-# `settle` gives a dictionary, and one of its keys is `"verdict"`.
+# `settle` gives a dictionary, and one of its keys is `"all"`.
 # ```
 #
 # ````{solution-start} ex-17-3
@@ -587,9 +606,9 @@ check_answer(answer, settle(gains_of("regex_fast"))["verdict"])
 
 # %%
 found = settle(gains_of("regex_fast"))
-answer = found["verdict"]
+answer = found["all"]
 print(f"{found['yes']} of {found['settings']} settings speak for it, {found['no']} against: {answer}")
-check_answer(answer, settle(gains_of("regex_fast"))["verdict"])
+check_answer(answer, settle(gains_of("regex_fast"))["all"])
 
 # %% [markdown]
 # ````{solution-end}

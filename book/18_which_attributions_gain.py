@@ -167,7 +167,7 @@ print(f"Spearman {spearman(a, b):+.3f}, Kendall {kendall(a, b):+.3f}")
 differences = read_table("sst/differences").fillna({"minus": ""})
 differences = differences.query(
     "data == 'sst' and model == 'minilm' and on == 'sst' and kind == 'faithfulness' and split == 'test'"
-    " and replacement == 'mask' and level == 'token' and minus == 'random'"
+    " and base == 'vanilla' and replacement == 'mask' and level == 'token' and minus == 'random'"
 )
 
 
@@ -439,7 +439,8 @@ elif without_guide:
 elif witness:
     print("Witnesses gain, and without the guide less: that speaks for 'more faithful, by the guidance'.")
 elif trained:
-    print("Only the guide or what it pulls gains: that speaks for 'only more like the guide'.")
+    print("Only the guide or what it pulls gains by the rule. Either they are 'only more like the guide',")
+    print("or there are too few seeds to see the witnesses gain.")
 if "regex_random_mask" in as_much:
     print("With any tokens masked the gains are as high: the choice of the masked tokens is not what helps.")
 print("Not measured:", ", ".join(name for name in CONTROLS if name not in measured) or "nothing")

@@ -65,11 +65,12 @@ def differences_figure(
 
 def _intervals(axis: Axes, rows: pd.DataFrame, recipes: Sequence[str]) -> None:
     attributions = list(rows["attribution"].unique())
-    for recipe, shift in zip(recipes, np.linspace(-0.35, 0.35, len(recipes)), strict=True):
+    shifts = np.linspace(-0.35, 0.35, len(recipes))
+    for number, (recipe, shift) in enumerate(zip(recipes, shifts, strict=True)):
         ours = rows[rows["recipe"] == recipe]
         places = [attributions.index(name) + (shift if len(recipes) > 1 else 0.0) for name in ours["attribution"]]
         errors = [ours["difference"] - ours["low"], ours["high"] - ours["difference"]]
-        colour = RECIPE_COLOURS.get(recipe, "#000000")
+        colour = RECIPE_COLOURS.get(recipe, f"C{number % 10}")  # a variant that a study defines has none of its own
         axis.errorbar(ours["difference"], places, xerr=errors, fmt="o", ms=4, color=colour, lw=1.5, label=recipe)
     axis.axvline(0, color="#6b6b6b", lw=1)
     axis.set_yticks(range(len(attributions)), [name.replace("_", " ") for name in attributions])

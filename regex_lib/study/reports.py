@@ -181,7 +181,7 @@ def _cost(measured: _Measured) -> Report:
     table = costs(measured.rows)
     keys = ["data", "model", "train_texts", "device", "threads"]
     base = table[table["recipe"] == measured.base].set_index([*keys, "seed"])[["seconds", "memory_mib"]]
-    table = table.join(base, on=[*keys, "seed"], rsuffix="_base")
+    table = table.join(base.add_suffix("_base"), on=[*keys, "seed"])
     for name, ratio in (("seconds", "times"), ("memory_mib", "times_memory")):
         table[ratio] = table[name] / table[f"{name}_base"]
     groups = table.groupby([*keys, "recipe"], sort=False, observed=True)

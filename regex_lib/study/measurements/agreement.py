@@ -4,6 +4,7 @@ Rows have ``jaccard`` (of the top tokens), ``random_jaccard`` (what chance gives
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import datasets
 import pandas as pd
@@ -41,7 +42,7 @@ def randomisation(
     - ``random weights``: all of them are. Lower is better.
     """
     (model, other), texts = models, drawn(splits[split], max_examples)["text"][:]
-    settings = {"max_length": max_length, "ratio": ratio}
+    settings: dict[str, Any] = {"max_length": max_length, "ratio": ratio}
     by_seed = different_initialisations(model.classifier, other.classifier, texts, attributions, **settings)
     start = untrained_model(model.classifier, model.new_classifier(model.seed), texts, attributions, **settings)
     cascade = parameter_randomisation(model.classifier, None, texts, attributions, seed=model.seed, **settings)
