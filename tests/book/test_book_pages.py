@@ -205,11 +205,12 @@ def test_each_row_of_buttons_switches_by_keyboard_and_mouse(page: Page, site: st
         buttons.nth(1).click()
         page.wait_for_timeout(200)
         states.append(shown(buttons.first))
-        buttons.last.focus()
+        other = buttons.last if buttons.count() > 2 else buttons.first
+        other.focus()
         page.keyboard.press("Enter")
         page.wait_for_timeout(200)
         states.append(shown(buttons.first))
-        assert len(set(states)) == 3, f"the buttons {number} do not switch"
+        assert states[0] != states[1] != states[2], f"the buttons {number} do not switch"
 
 
 @pytest.mark.parametrize("name", with_widgets())

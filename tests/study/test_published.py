@@ -20,5 +20,5 @@ def test_an_installed_package_has_its_own(tmp_path, monkeypatch):
 
 
 def test_a_table_that_is_not_there_is_told():
-    with pytest.raises(UserError, match=r"sst/diferences.*sst/differences"):
-        read_table("sst/diferences")
+    with pytest.raises(UserError, match=r"sst/changes.*sst/differences"):
+        read_table("sst/changes")
