@@ -57,7 +57,8 @@ def make_repository(folder: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE", "book/01_quickstart.ipynb"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(BOOK.root / name, folder / name)
-    shutil.copytree(BOOK.root / "regex_lib", folder / "regex_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("regex_lib", "results/tables"):
+        shutil.copytree(BOOK.root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (
         ["init", "-q"],
