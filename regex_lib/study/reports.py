@@ -177,8 +177,13 @@ def _shortcuts(measured: _Measured) -> Report:
 
 
 def _cost(measured: _Measured) -> Report:
-    """Seconds and memory of training; ``times`` is the seconds as a multiple of the base's, for the same seeds."""
+    """Time and memory of training; ``times`` is the time as a multiple of the base's, for the same seeds.
+
+    On a CPU the time is that of the processor: it does not count what else the machine was busy with.
+    """
     table = costs(measured.rows)
+    on_cpu = table["cpu_seconds"].where(table["device"] == "cpu") if "cpu_seconds" in table else table["seconds"]
+    table["seconds"] = on_cpu.fillna(table["seconds"])
     keys = ["data", "model", "train_texts", "device", "threads"]
     base = table[table["recipe"] == measured.base].set_index([*keys, "seed"])[["seconds", "memory_mib"]]
     table = table.join(base.add_suffix("_base"), on=[*keys, "seed"])

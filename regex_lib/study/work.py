@@ -131,13 +131,15 @@ def _train(training: Task, store: Store) -> None:
     if known:
         classifier.label_names = known.label_names
     with store.new_model(training) as folder:
+        at_start = time.process_time()
         run = train(
             classifier, {"train": untrained.train_rows}, untrained.recipe, folder, seed=untrained.seed,
             provenance=training.labels, **untrained.settings,
         )  # fmt: skip
+        cpu_seconds = time.process_time() - at_start
     losses = {f"loss_{name}": value for name, value in run.history[-1].items() if name not in ("epoch", "step")}
     row = {
-        "seconds": run.seconds, "memory_mib": _peak_memory(classifier.device),
+        "seconds": run.seconds, "cpu_seconds": cpu_seconds, "memory_mib": _peak_memory(classifier.device),
         "train_texts": run.settings["train_texts"], "texts_cut": run.settings["texts_cut"], **losses,
     }  # fmt: skip
     store.write(training, pd.DataFrame([row]), provenance(time.perf_counter() - started))

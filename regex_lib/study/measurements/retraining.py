@@ -1,6 +1,7 @@
 """Measurements that train more models by the settings of the one that is measured."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import datasets
 import pandas as pd
@@ -32,11 +33,12 @@ def rationales(
     max_train: int | None = None,
     max_texts: int | None = None,
     max_length: int | None = None,
+    options: dict[str, dict[str, Any]] | None = None,
 ) -> pd.DataFrame:
     """How good a classifier is that reads nothing but the rationales that the measured model's attributions select.
 
     One training by the recipe ``vanilla`` for each attribution; see :func:`regex_lib.rationales.select_then_predict`.
-    It takes as many texts as the measured model's training, or ``max_train``.
+    It takes as many texts as the measured model's training, or ``max_train``. ``options`` are the attributions' own.
     """
     model = models[0]
     data = {"train": model.train_rows, "test": drawn(splits[split], max_texts)}
@@ -44,7 +46,7 @@ def rationales(
     settings |= {} if max_train is None else {"max_train": max_train}
     table = select_then_predict(
         model.classifier, data, model.new_classifier, attributions, ratio=ratio, contiguous=contiguous,
-        seed=model.seed, **settings,
+        seed=model.seed, options=options, **settings,
     )  # fmt: skip
     return table[["attribution", "macro_f1", "accuracy", "full_text_macro_f1", "full_text_accuracy", "words"]]
 
