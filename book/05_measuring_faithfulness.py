@@ -21,10 +21,10 @@
 #
 # ## The question
 #
-# A classifier reads *"A dull film with lovely songs."* An attribution says: the prediction rests on *"dull"*.
+# A classifier reads *"A silly plot, yet lovely songs."* An attribution says: the prediction rests on *"lovely"*.
 #
-# You cannot ask the model whether that is true. But you can take *"dull"* away and look. If the prediction rested on it,
-# the probability falls. If it stays, the attribution told a story.
+# You cannot ask the model whether that is true. But you can take *"lovely"* away and look. If the prediction rested on
+# it, the probability falls. If it stays, the attribution told a story.
 #
 # That is all that this chapter does. What makes it a chapter is the small print: how much must the probability fall?
 # What stands in the place of the word? Compared with what? {doc}`02_faithful_and_plausible` said why this is worth
@@ -108,7 +108,7 @@ def probabilities(text, removed=()):
     return classifier(classifier.embed(ids), batch.attention_mask).logits.softmax(dim=-1)[0]
 
 
-text = "A dull film with lovely songs."
+text = "A silly plot, yet lovely songs."
 explanation = attribute(classifier, [text], "integrated_gradients")[0]
 tokens, scores, target = explanation.tokens, explanation.scores, explanation.prediction
 top = int(np.argmax(scores))
@@ -373,7 +373,7 @@ for method in ("exhaustive", "beam", "local"):
 
 # %% [markdown]
 # Where do the attributions stand among all rankings of this text? {numref}`fig-05-rankings` shows the crowd they have to
-# beat. A single random ranking is one draw from it.
+# beat. A single random ranking is one draw from it. It may well be a lucky one: never judge by one text.
 
 # %% mystnb={"image": {"alt": "Histogram of the AOPC of all rankings of the tokens of one text, with a vertical line for each of five attributions, between the lowest and the highest value."}, "figure": {"name": "fig-05-rankings", "caption": "The AOPC of every ranking of one short text, and of five attributions of it. NAOPC is the place between the left and the right end."}}
 memo = metrics.RemovalMemo(probability_without, examples=1)
@@ -388,7 +388,7 @@ with figure_style():
     for (name, area), style in zip(lines.items(), styles, strict=True):
         place = metrics.normalised_aopc(torch.tensor(area), areas.min(), areas.max()).item()
         beaten = (areas < area).double().mean().item()
-        label = f"{name.replace('_', ' ')}: NAOPC {place:.2f}, beats {beaten:.0%}"
+        label = f"{name.replace('_', ' ')}: NAOPC {place:.2f}, beats {beaten:.1%}"
         axis.axvline(area, color=ATTRIBUTION_COLOURS[name], linestyle=style, linewidth=2, label=label)
     axis.set(xlabel="AOPC of a ranking", ylabel="rankings")
     axis.locator_params(axis="x", nbins=6)
