@@ -8,13 +8,21 @@ with [MASK] as the replacement, because fewer normalisers degenerate with it tha
 
 A recipe's weights in `regex_lib.training.RECIPES` are those with the highest mean of Integrated Gradients' sufficiency
 and comprehensiveness among those whose accuracy is at most .01 below vanilla's; where none is, the most accurate.
+
+Trainings that `tables/recipe_search.csv` already has are not done again.
 """
 
+import argparse
 import json
+import subprocess
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
+import datasets
 import pandas as pd
-from grid import main
+import torch
 
 from regex_lib.data import load_data
 from regex_lib.evaluation import classify, evaluate_faithfulness
@@ -38,17 +46,42 @@ GRID: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def measure(recipe: str, changes: str, seed: int) -> pd.DataFrame:
+def main() -> None:
+    """Do the trainings that the table lacks, and add their rows as they finish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=1, help="trainings at once, each with its share of the cores")
+    parser.add_argument("--only", nargs="*", help="only these recipes")
+    options = parser.parse_args()
+    table = Path(__file__).parent / "tables" / "recipe_search.csv"
+    rows = [pd.read_csv(table)] if table.exists() else []
+    done = set(zip(rows[0]["recipe"], rows[0]["changes"], strict=True)) if rows else set()
+    runs = [(recipe, json.dumps(changes)) for recipe, changes in GRID]
+    waiting = [run for run in runs if run not in done and (not options.only or run[0] in options.only)]
+    threads = max(1, torch.get_num_threads() // options.processes)
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+        for finished in as_completed(pool.submit(measure, *run, threads) for run in waiting):
+            rows.append(finished.result())
+            pd.concat(rows).to_csv(table, index=False)
+            print(rows[-1].to_string(index=False), flush=True)  # noqa: T201
+
+
+def measure(recipe: str, changes: str, threads: int) -> pd.DataFrame:
     """One training; a row per attribution."""
+    torch.set_num_threads(threads)
+    datasets.disable_progress_bars()
     data = load_data("sst")
-    classifier = load_classifier("minilm", layers=3, seed=seed)
+    classifier = load_classifier("minilm", layers=3, seed=0)
     chosen = find_recipe(recipe).changed(**json.loads(changes))
-    run = train(classifier, {"train": data["train"]}, chosen, seed=seed, max_train=2000, epochs=3)
+    run = train(classifier, {"train": data["train"]}, chosen, seed=0, max_train=2000, epochs=3)
     report = evaluate_faithfulness(classifier, data["validation"], replacement="mask", max_examples=200)
     scores = report.table[["attribution", "sufficiency", "comprehensiveness", "degenerate_share", "examples"]]
-    return scores.assign(**classify(classifier, data["validation"]), seconds=run.seconds, device=run.device)
+    quality = classify(classifier, data["validation"])
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    facts = {"seconds": run.seconds, "device": run.device, "commit": commit, "torch": torch.__version__}
+    names = {"recipe": recipe, "changes": changes, "seed": 0}
+    return pd.concat([pd.DataFrame([names] * len(scores)), scores.assign(**quality, **facts).round(4)], axis=1)
 
 
 if __name__ == "__main__":
-    jobs = [{"recipe": recipe, "changes": json.dumps(changes), "seed": 0} for recipe, changes in GRID]
-    main(__doc__, __file__, jobs, measure)
+    main()

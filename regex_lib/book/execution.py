@@ -1,5 +1,6 @@
 """Run chapters: at their published size, with a stamp, or at the small size of the tests."""
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,8 @@ def execute_all(book: Book, chapters: Sequence[str], *, small: bool = False, job
     """
     runs = {name: (book.source(name), _parameters(book, name, small)) for name in chapters}
     results: dict[str, Any] = {}
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+    share = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (share,)) as pool:
         futures = {name: pool.submit(publish, *run) for name, run in runs.items()}
         for name, future in futures.items():
             results[name] = future.exception() or future.result()
@@ -117,6 +119,11 @@ def reword(source: Path) -> None:
     notebook.metadata[KEY]["source_sha256"] = digest(source)
     strip(notebook)
     nbformat.write(notebook, twin_of(source))
+
+
+def _share_cores(threads: int) -> None:
+    """For the kernels that this process starts: chapters that run side by side would wait for each other's threads."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 def _parameters(book: Book, chapter: str, small: bool) -> dict[str, Any]:
