@@ -26,6 +26,12 @@ def calls() -> Counter[str]:
     return Counter(file.read_text().splitlines() if file.exists() else [])
 
 
+def waiting() -> list[int]:
+    """The processes that are in the middle of a measurement and wait."""
+    file = notes() / "waiting"
+    return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 def let_go() -> None:
     """Those that wait go on."""
     (notes() / "go").touch()
@@ -38,6 +44,8 @@ def counted(models, splits, *, split="test", act="nothing"):
         file.write(f"{name}\n")
     times = calls()[name]
     if act == "wait":
+        with (notes() / "waiting").open("a") as file:
+            file.write(f"{os.getpid()}\n")
         deadline = time.monotonic() + 900
         while not (notes() / "go").exists():
             assert time.monotonic() < deadline, "nobody let it go"

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 
-from counted import calls, let_go
+import psutil
+from counted import let_go, waiting
 from ray.cluster_utils import Cluster
 
 from regex_lib.study import Store, plan, read_study, run_jobs
@@ -16,13 +17,23 @@ from regex_lib.study.ray_pool import RayPool
 
 
 def kill_a_node_in_the_middle(cluster: Cluster, node: object) -> None:
-    """When every model is being measured, each on its own node."""
+    """When every model is being measured, each on its own node; what is left goes on when the node's worker is dead."""
     deadline = time.monotonic() + 900
-    while sum(count for name, count in calls().items() if name.endswith("wait")) < 2:
+    while len(waiting()) < 2:
         assert time.monotonic() < deadline, "the nodes did not get to work"
         time.sleep(0.05)
     cluster.remove_node(node, allow_graceful=False)
+    while all(map(is_alive, waiting())):
+        assert time.monotonic() < deadline, "the worker outlives its node"
+        time.sleep(0.05)
     let_go()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 if __name__ == "__main__":
