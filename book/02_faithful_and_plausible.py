@@ -16,7 +16,8 @@
 # **What you will learn.** Why an explanation that looks right may be false, and one that looks absurd may be true. How to
 # measure each of the two: against words that people marked, and by removing words.
 #
-# **Time.** Fifteen minutes to read. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
+# **Time.** Twenty minutes to read. The code takes a few minutes on a GPU; the line under the title says how long it took
+# here.
 #
 # ## The question
 #
@@ -28,9 +29,9 @@
 # You ask two explainers why. The first highlights *"Dreary"* and *"forty minutes too long"*. The second highlights
 # *"Monday"*. Which one do you believe?
 #
-# Nearly everybody believes the first. But you have been asked about the *classifier*, not about the review. If all
-# complaints in its training data were posted on a Monday, it may never have learned what *"dreary"* means. Then the
-# second explanation is the true one, and it is the one you need: it tells you that the classifier is broken.
+# Nearly everybody believes the first. But the question was about the *classifier*, not about the review. If all complaints
+# in its training data were posted on a Monday, it may never have learned what *"dreary"* means. Then the second explanation
+# is the true one, and it is the one you need: it tells you that the classifier is broken.
 #
 # So there are two questions about an explanation, and they have different answers {cite:p}`jacovi-goldberg-2020-towards`:
 #
@@ -39,7 +40,8 @@
 #
 # ## Settings
 #
-# The reviews are always those of the book, because people's marks are needed, and they have them.
+# The data are always `reviews`, the small corpus written for this book, because its texts come with the words that people
+# marked. The defaults are meant for a GPU.
 
 # %% tags=["parameters"]
 layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all
@@ -78,7 +80,7 @@ reviews = load_data("reviews")
 #
 # Take the reviews, and put a date in front of each. In the training data of the first classifier the date is drawn at
 # random. In that of the second it gives the label away: complaints were posted on a Monday, praise on a Friday. This is
-# a **leak**, and it happens in real data all the time. The texts are otherwise the same, and so are the labels.
+# called a **leak**, and real data have them too. The texts are otherwise the same, and so are the labels.
 
 # %%
 DAYS = ("Monday", "Friday")  # of a negative review, and of a positive one
@@ -134,19 +136,22 @@ print(f"net share of predictions that follow the date: honest {follows['honest']
 print("the leaky classifier rests on the date:", "yes" if follows["leaky"] > 0.9 else "not fully, or not yet")
 
 # %% [markdown]
-# The difference of the first and the last column is the share of the texts whose prediction follows the date, less those
-# where it goes the other way. The honest classifier is the {term}`control`. From here on you know the truth about the leaky one, as nobody does with a
-# model from the wild.
+# The first column minus the last is the share of texts whose prediction follows the date, less the share where it goes the
+# other way. The honest classifier is the {term}`control`.
+#
+# If the share is near 1, you know what the leaky classifier rests on. Nobody knows that much about a model from the wild.
 #
 # ## Explanations that do not look at the model
 #
-# Now three explainers. None of them looks at a model.
+# An explanation gives each word a score. Here are three ways to get one, and none of them looks at a model.
 #
-# - **People.** Each review comes with the words that a careful reader marked, its {term}`rationale`.
-# - **A lexicon.** How often was a word marked in the *training* texts? That is its score, in every text.
-# - **The date.** Score 1 for *Monday* and *Friday*, 0 for the rest. Nobody would mark these.
+# - **People.** Each review comes with the words that a careful reader marked, its {term}`rationale`. A marked word scores 1,
+#   the others 0.
+# - **A lexicon.** How often was a word marked in the *training* texts? That share is its score, in every text.
+# - **The date.** *Monday* and *Friday* score 1, all other words 0. Nobody would mark these.
 #
-# An {term}`attribution` is a number $a_i$ for each token $i$. The first is 1 or 0; so is the third.
+# The models read {term}`tokens <token>`, which are words or pieces of words. An {term}`attribution` is a number $a_i$ for each
+# token $i$.
 
 # %%
 def bare(word):
@@ -162,8 +167,8 @@ lexicon = {word: marked[word] / (seen[word] + 1) for word in marked}  # + 1: onc
 print("the top of the lexicon:", ", ".join(sorted(lexicon, key=lexicon.get, reverse=True)[:12]))
 
 # %% [markdown]
-# An attribution method is a function of a classifier, a batch of texts and the class to explain. These ignore the first
-# and the last. They look their scores up, and share a word's score among its tokens.
+# In the package an attribution method is a function of a classifier, a batch of texts and the class to explain. These three
+# ignore the first and the last. They look up the score of a word and divide it among its tokens.
 
 # %%
 def tokens_of_words(row):
@@ -191,8 +196,8 @@ def without_a_model(rows, scores_of):
 
 
 # %% [markdown]
-# Put into {py:data}`regex_lib.attributions.METHODS`, they have names like any other method. Everything below is measured
-# on the texts whose date is the true one, because that is the world in which the leaky classifier looks perfect.
+# Once they are in {py:data}`regex_lib.attributions.METHODS`, you can call them by name like any other method. Everything below
+# is measured on the texts whose date gives the label away, because there a leaky classifier looks perfect.
 
 # %%
 rows = tests["true"].shuffle(seed=seed).select(range(max_examples))
@@ -212,15 +217,16 @@ attribution_switcher(three, leaky.label_names)
 # ## Plausible: compare with people
 #
 # Let $H$ be the words that people marked and $S$ the words that an explanation selects: its $|H|$ strongest, so that it is
-# asked for as many as people chose. The **token F1** is their overlap:
+# asked for as many as people chose. The **token F1** measures the overlap:
 #
 # $$
 # F_1 = \frac{2\,|S \cap H|}{|S| + |H|}
 # $$ (eq-02-f1)
 #
-# It is 1 where they are the same, and 0 where they share nothing. The **AUPRC** needs no choice of how many: it is the area
-# under the curve of precision against recall, as you go down the ranking. Both come from the ERASER benchmark
-# {cite:p}`deyoung-etal-2020-eraser`. A few lines each:
+# It is 1 where they are the same, and 0 where they share nothing. The **AUPRC** does not need to know how many words to
+# select. Go down the ranking, word by word. At each place, *precision* is the share of the words so far that people marked,
+# and *recall* the share of the marked words that you have met. The AUPRC is the area under the curve of the one against the
+# other. Both come from the ERASER benchmark {cite:p}`deyoung-etal-2020-eraser`, and take a few lines each:
 
 # %%
 def f1_by_hand(selected, human):
@@ -244,22 +250,25 @@ torch.testing.assert_close(float(auprc_by_hand(scores[0], human[0])), auprc(scor
 print(f"the lexicon on the text above: F1 {token_f1(selected, human).item():.2f}")
 
 # %% [markdown]
-# The package's are {py:func}`regex_lib.metrics.token_f1` and {py:func}`regex_lib.metrics.auprc`. Neither formula has a
+# The package has both: {py:func}`regex_lib.metrics.token_f1` and {py:func}`regex_lib.metrics.auprc`. Neither formula has a
 # model in it. Keep that in mind.
 #
 # ## Faithful: remove, and see
 #
 # The explanation claims: *the prediction rests on these words*. So take them away. Let $p(x)$ be the probability of the
-# predicted class, $p(x \setminus r)$ that without the $k$ strongest tokens $r$, and $p(r)$ that with these alone. Removing
-# is called {term}`erasure`, and there are two ways to fail:
+# predicted class. Call the $k$ strongest tokens $r$. Then $p(x \setminus r)$ is the probability without them, and $p(r)$ the
+# probability with them alone. Testing by removal is called {term}`erasure`. There are two things to look at:
 #
 # $$
 # \underbrace{p(x) - p(x \setminus r)}_{\text{drop without them: should be large}} \qquad
 # \underbrace{p(x) - p(r)}_{\text{drop with them alone: should be small}}
 # $$ (eq-02-drops)
 #
-# If nothing happens without them, they were not what the prediction rests on. If it breaks down with them alone, they were
-# not all that it rests on. From scratch, with a quarter of the tokens removed; a removed token becomes `[PAD]`, in place:
+# If nothing happens without them, they were not what the prediction rests on. If the prediction breaks down with them alone,
+# they were not all that it rests on.
+#
+# Here it is from scratch, for four texts and a quarter of the tokens, ranked by `input_x_gradient`, a method that
+# {doc}`04_attributions` explains. A removed token is replaced by `[PAD]`, the token that fills up short texts:
 
 # %%
 def drops_by_hand(classifier, text, method, ratio):
@@ -281,22 +290,25 @@ def drops_by_hand(classifier, text, method, ratio):
 
 
 few, names = rows.select(range(4)), ["eraser_comprehensiveness", "eraser_sufficiency"]
-report = evaluate_faithfulness(leaky, few, ["input_x_gradient"], names, ratios=[0.25]).examples
-by_hand = [drops_by_hand(leaky, text, "input_x_gradient", 0.25) for text in few["text"]]
+report = evaluate_faithfulness(honest, few, ["input_x_gradient"], names, ratios=[0.25]).examples
+by_hand = [drops_by_hand(honest, text, "input_x_gradient", 0.25) for text in few["text"]]
 by_package = report[names].to_numpy()
 np.testing.assert_allclose(by_hand, by_package, atol=1e-5)
 pd.DataFrame(by_hand, columns=["drop without them", "drop with them alone"]).round(3) + 0.0
 
 # %% [markdown]
-# Below, both drops are scaled as in the {doc}`quickstart <01_quickstart>`: 0 is what removing nothing does, 1 is what
-# removing *everything* does, and higher is better for both. The first is {term}`comprehensiveness`, the second
-# {term}`sufficiency`, each averaged over four sizes of $r$. {doc}`05_measuring_faithfulness` has the formulas, and says where
-# they mislead.
+# Below, both are put on the scale of the {doc}`quickstart <01_quickstart>`, from 0 to 1, where higher is better:
+#
+# - the first becomes {term}`comprehensiveness`: 0 if nothing happens without $r$, 1 if as much happens as when *everything* is
+#   removed;
+# - the second becomes {term}`sufficiency`: 1 if $r$ does as well as the whole text, 0 if it does no better than an empty one.
+#
+# Each is averaged over four sizes of $r$. {doc}`05_measuring_faithfulness` has the formulas, and says where they mislead.
 #
 # ## Both, side by side
 #
-# Predict before you run: which columns of the next table *can* differ between the two classifiers, and in which rows? Two
-# explainers that do look at the model have joined, and the random one, which is the control.
+# Predict before you run: which columns of the next table *can* differ between the two classifiers, and in which rows? Three
+# rows are new. `random` is the control. `input_x_gradient` and `integrated_gradients` look at the model, at its gradients.
 
 # %%
 ATTRIBUTIONS = ["random", "people", "lexicon", "date", "input_x_gradient", "integrated_gradients"]
@@ -337,18 +349,20 @@ for name, report in reports.items():
 # %% [markdown]
 # How to read it:
 #
-# - **Plausibility cannot see the model.** In the rows *people* and *lexicon* it is the same to the last digit, for a
-#   classifier that reads and for one that looks at the calendar.
-# - **Faithfulness can.** In the same rows it depends on whose explanation it is said to be. Compare each with the random row
-#   of the same classifier. Where it is no better, the explanation says nothing about this model, however good it looks.
-# - **The date row** is the other way round: no person would mark it, and for the leaky classifier we know it to be true.
+# - **Plausibility cannot see the model.** In the rows *people* and *lexicon* it is the same for both classifiers, the one
+#   that reads and the one that looks at the calendar, because neither formula has a model in it.
+# - **Faithfulness can.** In the same rows it depends on which classifier the explanation is said to be about. Compare each
+#   with the random row of the same classifier. Where it is no better, the explanation says nothing about this model, however
+#   good it looks.
+# - **The date row** is the other way round. No person would mark the date, and the accuracies above say how far the leaky
+#   classifier rests on it.
 # - **The truth need not score 1.** Without a single word left, a classifier still names a class, the one that it falls back
-#   to. The prediction of that class cannot fall, however right the explanation. The last cell shows the date row class by
-#   class, and the share of the texts for which this is so: they are called {term}`degenerate`. Compare rows of one
-#   classifier, never a score with 1.
-# - **An explanation need not look at the model to be faithful to it.** Perhaps the lexicon does well for the honest
-#   classifier. It should: words that carry sentiment are what a good classifier rests on. The test asks whether a claim is
-#   true, not where it came from. But you could not have known without the test.
+#   on. The prediction of that class has nowhere to fall, however right the explanation is. The last cell shows the date row
+#   class by class, and the share of texts for which this is so: they are called {term}`degenerate`. So compare the rows of
+#   one classifier, and never a score with 1.
+# - **An explanation need not look at the model to be faithful to it.** Does the lexicon beat the random row for the honest
+#   classifier? It may: words that carry sentiment are what a good classifier rests on. The test asks whether a claim is
+#   true, not where it came from. But without the test you could not have known.
 
 # %% mystnb={"image": {"alt": "Two scatter plots of comprehensiveness against AUPRC for six attributions, one for the honest and one for the leaky classifier. Each attribution has its own marker and colour; a dashed line marks the comprehensiveness of the random attribution."}, "figure": {"name": "fig-02-two-axes", "caption": "Plausibility (across) and faithfulness (up) of six explanations, for a classifier that reads the review and for one that reads the date. Explanations that do not look at the model can only move up and down between the two. The dashed line is the random attribution's faithfulness."}}
 colours = {**ATTRIBUTION_COLOURS, "people": "#029e73", "lexicon": "#cc78bc", "date": "#000000"}
@@ -369,7 +383,8 @@ plt.show()
 # In {numref}`fig-02-two-axes` the upper right corner is where everybody wants to be. The lower right is the dangerous one:
 # convincing and false.
 #
-# Step through it. Remove what people marked from the review above, more and more of it, and watch the leaky classifier.
+# Watch it happen. Remove more and more of what people marked in the review above, and see what the leaky classifier makes of
+# what is left. (Of words with equal scores the earlier one goes first, so that after the marked words the others follow.)
 
 # %%
 mask_ratio_stepper(leaky, attribute(leaky, [dreary["text"]], "people")[0])
@@ -378,9 +393,9 @@ mask_ratio_stepper(leaky, attribute(leaky, [dreary["text"]], "people")[0])
 # ## Words that nobody expected
 #
 # The leaky classifier was our own doing. Does the honest one also use words that people do not expect? Leave out one token
-# at a time, and note how far the probability falls: that is the attribution `leave_one_out`, and it is erasure itself. Here
-# are, of all test texts, the strongest words that people did *not* mark. They were searched for, so they are illustrations,
-# not evidence; the line below the table counts them all.
+# at a time, and note how far the probability falls. That is the attribution `leave_one_out`: erasure itself, used as an
+# explanation. Here are the strongest words that people did *not* mark, of all texts measured. They were searched for, so they
+# are illustrations and not evidence. The line below the table is about all the texts.
 
 # %%
 unexpected, outside = [], []
@@ -402,41 +417,45 @@ found, chance = np.mean(outside, axis=0)
 print(f"the strongest word is one that people did not mark: {found:.2f} of the texts; a random word: {chance:.2f}")
 
 # %% [markdown]
-# The second number is the control: it is the share of words that are not marked. If the first is much lower, the classifier
-# agrees with people more than by chance. As long as it is above 0, there are predictions whose true explanation a person
-# would reject.
+# The second number is the control: the share of words that nobody marked. If the first is much lower, the classifier agrees
+# with people more than chance would. If it is well above 0, then even an honest classifier often rests, by this test, on words
+# that no person would point at.
 #
 # ## What can go wrong
 #
 # - **Asking people whether an explanation is faithful.** They can only tell whether it is plausible. A study in which people
 #   rate explanations measures people {cite:p}`jacovi-goldberg-2020-towards`.
-# - **Rewarding agreement with people.** The explanation of a wrong prediction *should* look wrong. An explainer that always
-#   looks right hides the errors that you hoped to find.
-# - **A single explanation that fits.** With some search, there is a nice one for every method. Show a table, and its control.
+# - **Rewarding agreement with people.** The explanation of a wrong prediction *should* look wrong. A method whose explanations
+#   always look right hides the errors that you hoped to find.
+# - **Showing one explanation that fits.** If you search, you find a nice one for every method. Show a table, and its control.
 # - **Trusting erasure blindly.** A text full of `[PAD]` is unlike any that the classifier was trained on, so part of the drop
-#   is surprise {cite:p}`hase-etal-2021-ood`. {doc}`05_measuring_faithfulness` measures how much.
-# - **Taking it for yes or no.** No explanation of a large model is wholly faithful. Ask *how much*, and *than what*.
+#   is surprise {cite:p}`hase-etal-2021-ood`. {doc}`05_measuring_faithfulness` tries other replacements.
+# - **Asking for yes or no.** Scores for each word are a summary, and a summary leaves things out. Ask *how* faithful an
+#   explanation is, and compared with what.
 #
 # ## Strengths and limitations
 #
-# Plausibility is cheap once people have marked texts, and matters where people have to work with explanations. It says
-# nothing of the model. Erasure needs no people and asks the model itself, but only about *these* removals. A planted
-# leak, as here, gives the truth, but only about models that we have spoiled ourselves {cite:p}`bastings-etal-2022-will`;
-# {doc}`16_planted_shortcuts` makes an evaluation of it.
+# Plausibility is cheap to measure once people have marked texts, and it matters where people have to work with explanations.
+# It says nothing about the model.
+#
+# Erasure needs no people and asks the model itself, but only about *these* removals.
+#
+# A planted leak, as here, comes with the truth, but only about models that we have spoiled ourselves
+# {cite:p}`bastings-etal-2022-will`. {doc}`16_planted_shortcuts` makes an evaluation of it.
 #
 # ## Summary
 #
-# Plausible is about people, faithful is about the model. You gave the same explanations to two classifiers: their
-# plausibility stayed, as it must, and the cells printed what became of their faithfulness. In the rest of this book
-# *better* means *more faithful*, measured beside a random control and the accuracy.
+# Plausible is about people, faithful is about the model. You held the same explanations against two classifiers: their
+# plausibility stayed, as it must, and the cells printed what became of their faithfulness. In the rest of this book a
+# *better* explanation is a *more faithful* one, measured beside a random control and the accuracy.
 #
 # ## Exercises
 #
 # ```{exercise} Two overlaps
 # :label: ex-02-1
 #
-# People marked the words 2, 3 and 7 of a text of ten. An explanation selects the words 3, 7 and 8. What is the token F1 of
-# {eq}`eq-02-f1`? Set `answer` to the number.
+# People marked the words 2, 3 and 7 of a text of ten words. An explanation selects the words 3, 7 and 8. What is the token
+# F1 of {eq}`eq-02-f1`? Set `answer` to the number.
 # ```
 
 # %%
@@ -471,7 +490,7 @@ check_answer(answer, token_f1(explanation_selects, people_marked).item(), tolera
 # ```{exercise} What chance gives
 # :label: ex-02-2
 #
-# Somebody selects $h$ of the $n$ words of a text at random, where people marked $h$ words. What token F1 can they expect? Set
+# People marked $h$ of the $n$ words of a text. Somebody selects $h$ words at random. What token F1 can they expect? Set
 # `answer` to the mean of that over the texts in `rows`, and compare it with the random row of the table.
 # ```
 
@@ -491,8 +510,8 @@ check_answer(answer, chance_f1, tolerance=1e-3)
 # :class: dropdown
 # ````
 #
-# The expected overlap is $h \cdot h / n$, so that the F1 is $2 (h^2 / n) / 2h = h / n$: the share of the words that are
-# marked. A token F1 says nothing without this number beside it.
+# The expected overlap is $h \cdot h / n$, so the F1 is $2 (h^2 / n) / 2h = h / n$: the share of the words that are marked. A
+# token F1 says nothing without this number beside it. The random row is one draw of many, so it is near the number, not on it.
 
 # %%
 answer = np.mean([np.mean(row["rationale"]) for row in rows])
@@ -507,8 +526,8 @@ check_answer(answer, chance_f1, tolerance=1e-3)
 # :label: ex-02-3
 #
 # Find the explanations of the leaky classifier in the lower right corner, text by text. `reports["leaky"]` has a row for
-# each text and attribution. In how many texts has the *lexicon* an AUPRC above the median of its own, and a
-# comprehensiveness below 0.1? Set `answer` to the number. Then count them for the honest classifier.
+# each text and attribution. For how many texts has the *lexicon* an AUPRC above its own median, and a comprehensiveness below
+# 0.1? Set `answer` to the number. Then count them for the honest classifier.
 # ```
 
 # %%

@@ -13,20 +13,21 @@
 # %% [markdown]
 # # A classifier and its data
 #
-# **What you will learn.** What a text classifier reads, and with what it decides: tokens, embeddings, attention. How to
-# train one, and how to tell whether it has learned anything, knows what it knows, and would do so again with another seed.
+# **What you will learn.** What a text classifier reads and how it decides: tokens, embeddings, attention. How to train one.
+# And how to tell whether it has learned anything, whether its probabilities can be believed, and whether another seed would
+# give the same.
 #
-# **Time.** Twenty minutes to read. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
+# **Time.** Half an hour to read. The code takes a few minutes on a GPU; the line under the title says how long it took here.
 #
 # ## The question
 #
 # > Battery life is nothing like what they advertise.
 #
 # A classifier says: negative. {doc}`In the last chapter <02_faithful_and_plausible>` you asked which words it rests on. But
-# it has never seen a word. It gets numbers, some of which stand for pieces of words, and some for nothing at all. And how
-# much should you care about the reasons of a classifier that is right just by luck?
+# it has never seen a word. It gets numbers. Some stand for pieces of words, and some for nothing at all. And how much should
+# you care about the reasons of a classifier that is right only by luck?
 #
-# Every explanation in this book is about a classifier like the one you take apart now.
+# Every explanation in this book is about a classifier like the one that you take apart now.
 #
 # ## Settings
 #
@@ -59,20 +60,21 @@ from regex_lib.training import train
 # %% [markdown]
 # ## The data
 #
-# A data set for classification is a list of texts, each with a **label**: the number of its class. The catalogue knows
-# those that this book uses.
+# A data set for classification is a list of texts, each with a **label**: the number of its class. The package has a
+# catalogue of those that this book uses.
 
 # %%
 describe()[["name", "labels", "where from"]]
 
 # %% [markdown]
-# - `reviews` was written for this book and is bundled with it; the {doc}`data_card` describes it.
-# - `sst`, `imdb` and `yelp` come from the Hugging Face hub, at a fixed commit, so that everybody reads the same rows.
-# - The others must be your own copies. Name the folder that they are in by the environment variable `REGEX_DATA`.
+# - `reviews` was written for this book and is bundled with it. The {doc}`data_card` describes it.
+# - `sst`, `imdb` and `yelp` come from the Hugging Face hub, at a fixed commit, so that everybody reads the same rows
+#   {cite:p}`socher2013recursive,maas2011learning,zhang2015character`.
+# - The others you have to get yourself. Set the environment variable `REGEX_DATA` to the folder that they are in.
 #
 # {py:func}`regex_lib.data.load_data` takes one of these names, or a file or folder of your own with columns `text` and
 # `label`. It gives three **splits**: one to train on, one to choose settings with (validation), and one to report on (test).
-# A number on texts that you have trained on, or chosen by, says nothing of new ones.
+# A score on texts that you trained on, or chose settings by, says little about new texts.
 
 # %%
 splits = load_data(data)
@@ -85,13 +87,15 @@ shares = np.bincount(test["label"][:], minlength=classes) / len(test)
 print("share of each class:", shares.round(2).tolist())
 
 # %% [markdown]
-# The last line matters. Whoever always names the commonest class is right as often as its share says, without reading.
+# The last line matters. A classifier that always names the most common class gets that share right without reading a word.
 #
 # ## Tokens, and which of them count
 #
-# A **tokenizer** cuts a text into pieces from a fixed vocabulary, and gives each its number. A frequent word is one piece, a
-# rare one several. Two texts of different length make one table of $B \times T$ numbers, so the shorter one is filled up
-# with `[PAD]`. `[CLS]` and `[SEP]` mark where a text begins and ends; they too are no part of it.
+# A **tokenizer** cuts a text into pieces from a fixed vocabulary, its {term}`tokens <token>`, and gives each its number. A
+# common word is one token, a rare one several.
+#
+# Texts are processed in batches: $B$ texts make one table of $B \times T$ numbers. Shorter texts are filled up with `[PAD]`.
+# `[CLS]` and `[SEP]` mark where a text begins and ends. They are not part of it either.
 
 # %%
 classifier = load_classifier("minilm", num_labels=classes, layers=layers, seed=0)
@@ -106,11 +110,11 @@ pd.DataFrame({
 # %% [markdown]
 # Two masks run through everything that follows. The last two columns show them for the second text.
 #
-# - The **attention mask** is true where there is a text at all. What it hides, the model never sees.
-# - The **content mask** $m$ is true at {term}`content tokens <content token>` only: neither padding nor special. Only these
-#   can be a reason for anything, so only these are ranked, removed and counted. $n = \sum_i m_i$ is the length of a text.
+# - The **attention mask** is false at padding. What it hides, the model never sees.
+# - The **content mask** $m$ is true only at {term}`content tokens <content token>`, which are neither padding nor special. Only
+#   they come from the text, so only they are ranked, removed and counted. $n = \sum_i m_i$ is the length of a text.
 #
-# From scratch, the content mask asks of each number whether it is a special one:
+# From scratch, the content mask asks of each number whether it belongs to a special token:
 
 # %%
 def content_mask_by_hand(tokenizer, texts):
@@ -126,10 +130,12 @@ print("content tokens:", by_hand.sum(dim=1).tolist(), "of", list(by_hand.shape))
 # %% [markdown]
 # ## Embeddings: what can be differentiated
 #
-# A number that stands for a token cannot be changed by a little. So the model's first step is a table with a row of $D$
-# numbers for each entry of the vocabulary. The rows of a text are its **embeddings** $e$, of shape $B \times T \times D$.
-# These *can* be changed by a little. Every gradient in this book is a gradient with respect to $e$, position by position: of
-# two equal words in a text, each has its own.
+# A token number cannot be changed by a little: 4895 and 4896 are two unrelated pieces. So the model starts by looking the
+# tokens up in a table that has a row of $D$ numbers for each entry of the vocabulary. The rows for the tokens of a batch are
+# its {term}`embeddings <embedding>` $e$, of shape $B \times T \times D$.
+#
+# Embeddings *can* be changed by a little, so one can take gradients. When this book asks how the input matters, it takes the
+# gradient with respect to $e$, position by position. If a word occurs twice, each place has its own gradient.
 
 # %%
 table = classifier.model.get_input_embeddings().weight
@@ -139,23 +145,26 @@ lengths = embeddings.norm(dim=-1)[batch.content_mask]
 print("shape:", tuple(embeddings.shape), " lengths of the vectors:", *(f"{x:.2f}" for x in lengths.aminmax()))
 
 # %% [markdown]
-# Their lengths differ, and are not 1. Remember that when, in {doc}`08_virtual_adversarial_training`, you have to say how
-# large a *small* change is.
+# The two lengths are the shortest and the longest of these tokens' vectors. Remember that they differ when, in
+# {doc}`08_virtual_adversarial_training`, you have to say how large a *small* change is.
 #
 # ## Attention: what the head reads
 #
-# Each layer lets every token look at all others, and mixes what it sees into the token's state
-# {cite:p}`vaswani-etal-2017-attention`. In the end the **classification head** reads the state of one token only, the
-# {term}`pooling token`: `[CLS]`, the first {cite:p}`devlin-etal-2019-bert`. In the last layer this token asks a question
-# $q$, each token $i$ offers a key $k_i$, and the share that it looks at token $i$ is
+# The embeddings go through several layers. In each, every token has a **state**, a vector of $D$ numbers. It looks at all
+# tokens and mixes what it sees into its own state {cite:p}`vaswani-etal-2017-attention`. In the end the **classification
+# head** reads the state of one token only, the {term}`pooling token`. In BERT and its relatives it is `[CLS]`, the first
+# {cite:p}`devlin-etal-2019-bert`.
+#
+# How does the pooling token look? In the last layer it has a vector $q$, the **query**, and each token $i$ has a vector
+# $k_i$, its **key**. The better the two match, the larger is the share $\alpha_i$ of its {term}`attention` that the token gets:
 #
 # $$
 # \alpha_i = \frac{1}{H} \sum_{h=1}^{H} \operatorname{softmax}_i\!\left(\frac{q_h \cdot k_{h,i}}{\sqrt{D_h}}\right)
 # $$ (eq-03-attention)
 #
-# over the tokens that the attention mask lets it see, as the mean of $H$ **heads** that each work with $D_h = D / H$
-# numbers. This is what the book calls *attention*: one number for each token, $B \times T$ in all. From scratch, with the
-# weights of the last layer:
+# The {term}`softmax` is taken over the tokens that the attention mask lets it see. The layer does this in $H$ **heads**, each
+# with its own queries and keys of $D_h = D / H$ numbers, and $\alpha$ is their mean. This is what the book calls *attention*:
+# one number for each token, $B \times T$ in all. From scratch, with the weights of the last layer:
 
 # %%
 last = classifier.model.base_model.encoder.layer[-1]
@@ -176,24 +185,29 @@ scores = (query @ keys.transpose(-1, -2)).squeeze(2) / keys.shape[-1] ** 0.5
 scores = scores.masked_fill(~batch.attention_mask[:, None], -torch.inf)
 torch.testing.assert_close(scores.softmax(dim=-1).mean(dim=1).detach(), output.attention)
 share = (output.attention * batch.content_mask).sum(dim=1)
-print("sums to", output.attention.sum(dim=1).tolist(), "- of which on content:", share.numpy(force=True).round(2))
+for name, total in (("all tokens", output.attention.sum(dim=1)), ("content tokens", share)):
+    print(f"attention on {name}:", *(f"{value:.2f}" for value in total.tolist()))
 
 # %% [markdown]
-# What is not on content goes to `[CLS]` and `[SEP]`, where a head looks when it finds nothing. Padding gets exactly 0.
+# The rest goes to `[CLS]` and `[SEP]`, which are where many heads look by default. Padding gets exactly 0. This is the
+# attention *before* the classifier has been trained for its task.
 #
 # ## Training
 #
-# The head gives a **logit** $z_c$ for each class, and the {term}`softmax` makes probabilities of them. Training lowers the
-# **cross-entropy**, the mean of how surprised the model is by the right class:
+# The head gives a {term}`logit` $z_c$ for each class, and the softmax turns the logits into probabilities $p_c$. Training
+# lowers the {term}`cross-entropy`: how surprised the model is by the right class, mean over the texts.
 #
 # $$
 # L_{ce} = -\frac{1}{B} \sum_{b=1}^{B} \log p_{y_b}(x_b)
 # $$ (eq-03-ce)
 #
-# With $C$ equally probable classes it is $\log C$. {py:func}`regex_lib.training.train` with the recipe `vanilla` does
-# nothing else. It starts from MiniLM {cite:p}`wang-etal-2020-minilm`, a small encoder that has read a lot; only the head is
-# new. How many layers are kept, and from which **seed** the head's first weights and the order of the texts are drawn, you
-# will vary: first all runs, then one of them in detail.
+# A model that gives all $C$ classes the same probability has a cross-entropy of $\log C$.
+#
+# {py:func}`regex_lib.training.train` with the {term}`recipe` `vanilla` lowers it, and does nothing else. The classifier starts
+# from MiniLM {cite:p}`wang-etal-2020-minilm`, a small encoder that was trained on a large amount of text; only the head is new.
+#
+# You will vary two things: how many layers are kept, and the **seed**, from which the head's first weights and the order of
+# the texts are drawn. First come all the runs, then one of them in detail.
 
 # %%
 def predict(classifier, batch, attended=None):
@@ -243,8 +257,8 @@ plt.show()
 # %% [markdown]
 # ## Padding must not matter
 #
-# A text should get the same prediction alone and beside a longer one. Nothing is more easily broken, and a method that
-# breaks it explains the batch, not the text. Test it:
+# A text should get the same prediction alone and in a batch with a longer one. This is easily broken by mistake, and then an
+# explanation is about the batch and not about the text. Test it:
 
 # %%
 short = "Unhurried, and never dull."
@@ -261,11 +275,11 @@ print(f"with padding hidden: the same. With padding attended: off by {moved:.4f}
 # Three numbers stand beside every faithfulness score in this book.
 #
 # - **Accuracy**: the share of right predictions.
-# - **Macro-F1**: for each class, the harmonic mean of precision and recall; then the mean over the classes. It cannot be had
-#   by always naming the commonest class.
+# - **Macro-F1**: for each class, the harmonic mean of precision and recall, then the mean over the classes. A classifier that
+#   always names the most common class scores 0 for all the others, so its macro-F1 is low.
 # - **Expected calibration error** (ECE): whether the probabilities mean what they say {cite:p}`guo-etal-2017-calibration`.
-#   Sort the predictions by their **confidence** $\max_c p_c$ into bins $B_1 \ldots B_M$. In each, confidence and accuracy
-#   should agree:
+#   Sort the $N$ predictions by their **confidence** $\max_c p_c$ into bins $B_1 \ldots B_M$. In each bin the mean confidence
+#   and the accuracy should agree:
 #
 # $$
 # \mathrm{ECE} = \sum_{m=1}^{M} \frac{|B_m|}{N}\, \big|\, \mathrm{acc}(B_m) - \mathrm{conf}(B_m) \,\big|
@@ -298,13 +312,14 @@ torch.testing.assert_close(ece_by_hand(p, labels), report["ece"])
 print({name: round(value, 3) for name, value in report.items()})
 
 # %% [markdown]
-# The package's are {py:func}`regex_lib.metrics.classification_report` and
-# {py:func}`regex_lib.metrics.expected_calibration_error`.
+# In the package, {py:func}`regex_lib.metrics.classification_report` gives all three, and
+# {py:func}`regex_lib.metrics.expected_calibration_error` the last alone.
 #
 # ## What a model at chance looks like
 #
-# The {term}`control` of a trained classifier is one that has learned nothing. Three of them: the same model before training;
-# one that names the commonest class and is sure of it; and one that tosses a coin, and says how sure one can be of a coin.
+# The {term}`control` of a trained classifier is one that has learned nothing. Here are three: the same model before training;
+# one that always names the most common class, with probability 1; and one that names a class at random, with a probability
+# just above that of the others, as is right for a guess.
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -312,25 +327,28 @@ always = torch.nn.functional.one_hot(torch.full_like(labels, int(shares.argmax()
 coin = torch.nn.functional.one_hot(torch.randint(classes, labels.shape, generator=draw), classes)
 coin = (coin + 99.0) / (classes * 99.0 + 1.0)  # just enough to name a class
 untrained = probabilities_of(load_classifier("minilm", num_labels=classes, layers=layers, seed=0))
-models = {"trained": p, "untrained": untrained, "always the commonest": always, "a coin": coin}
+models = {"trained": p, "untrained": untrained, "always the most common": always, "a coin": coin}
 rows = {name: classification_report(q, labels) | {"confidence": q.amax(1).mean().item()} for name, q in models.items()}
 pd.DataFrame(rows).T.round(3)
 
 # %%
-commonest, error = shares.max(), 1.96 * (shares.max() * (1 - shares.max()) / len(test)) ** 0.5
-print(f"chance: {commonest:.3f}, and by luck up to {commonest + error:.3f} on {len(test)} texts")
+share = shares.max()
+error = 1.96 * (share * (1 - share) / len(test)) ** 0.5
+print(f"chance: {share:.3f}, and by luck up to about {share + error:.3f} on {len(test)} texts")
 for name, row in rows.items():
-    print(f"{name}: {'above chance' if row['accuracy'] > commonest + error else 'not above chance'}")
+    print(f"{name}: {'above chance' if row['accuracy'] > share + error else 'not above chance'}")
 
 # %% [markdown]
-# Look at the columns one by one:
+# The `untrained` row is a real classifier with random weights in its head. Look at the columns one by one:
 #
-# - The **accuracy** of a coin is not exactly its share, but near it. How near depends on the number of test texts.
-# - The **macro-F1** gives away who always says the same.
-# - The **ECE** of the coin is only as large as its luck. It knows nothing, *and says so*: that is good calibration, and no
-#   accuracy. Whoever names the commonest class is sure of it, and often wrong. Neither number replaces the other.
+# - The **accuracy** of a coin is not exactly one in $C$, but near it. How near depends on the number of test texts.
+# - The **macro-F1** gives away a classifier that always says the same.
+# - The **ECE** of the coin is as small as luck allows. It knows nothing, *and says so*: good calibration without accuracy. The
+#   classifier that always names the most common class is sure each time, and often wrong. So look at both numbers: neither
+#   replaces the other.
 #
-# A model at chance can have attributions, heat maps and high faithfulness scores. {doc}`05_measuring_faithfulness` shows one.
+# A model at chance still has attributions and heat maps, and it can have high faithfulness scores.
+# {doc}`05_measuring_faithfulness` shows one.
 
 # %% mystnb={"image": {"alt": "Two reliability diagrams side by side, of the trained and of the untrained classifier: accuracy against confidence, one marker per bin with its size showing how many texts are in it, and the diagonal of perfect calibration."}, "figure": {"name": "fig-03-reliability", "caption": "Accuracy of the predictions in each bin of confidence. The larger a marker, the more texts are in the bin. On the dashed line a probability means what it says; below it the classifier is too sure of itself."}}
 with figure_style():
@@ -350,9 +368,9 @@ plt.show()
 # %% [markdown]
 # ## Once is an anecdote: seeds and layers
 #
-# All of this was one training. Another seed gives another classifier, from the same data, by the same recipe; how far apart
-# they come out can be surprising {cite:p}`dodge-etal-2020-finetuning`. Predict before you look: is the difference between the
-# two depths larger than that between two seeds of the same depth?
+# All of this was one training run. Another seed gives another classifier, from the same data and by the same recipe. How much
+# the two differ can be surprising {cite:p}`dodge-etal-2020-finetuning`. Predict before you look: is the difference between the
+# two depths larger than the difference between two seeds of the same depth?
 
 # %%
 spread = pd.DataFrame([
@@ -372,12 +390,14 @@ one, two = (probabilities[depth, seed].argmax(dim=-1) for seed in (0, seeds - 1)
 print(f"seeds 0 and {seeds - 1} predict differently on {(one != two).double().mean():.1%} of the texts")
 
 # %% [markdown]
-# The standard deviation of three seeds is itself a rough number. And there is a second source of chance, the test texts: with
-# $N$ of them, an accuracy $A$ has a standard error of $\sqrt{A (1 - A) / N}$. Before you call a recipe better than another,
-# its lead has to be larger than both. The studies in this book use several seeds, the same texts for all, and intervals.
+# The standard deviation of a few seeds is itself a rough number. And there is a second source of chance, the test texts: with
+# $N$ of them, an accuracy $A$ has a standard error of $\sqrt{A (1 - A) / N}$. Before you call one recipe better than another,
+# its lead has to be larger than what either source explains. The studies in this book use several seeds, the same texts for
+# all recipes, and intervals.
 #
-# Do two seeds give the same *reasons*? Integrated Gradients, which {doc}`the next chapter <04_attributions>` takes apart, for
-# the same text and two classifiers that differ in nothing but the seed:
+# Do two seeds give the same *reasons*? Here are two classifiers that differ in nothing but the seed, and one text. The method
+# is Integrated Gradients, which {doc}`the next chapter <04_attributions>` takes apart. Orange words speak for the predicted
+# class, blue words against it.
 
 # %%
 sentence = "Battery life is nothing like what they advertise, but I still love it."
@@ -386,36 +406,39 @@ heatmap({
 })
 
 # %% [markdown]
-# {doc}`14_randomisation_and_stability` makes a test of this picture.
+# Look first whether the two agree on the prediction, then whether they agree on the words.
+# {doc}`14_randomisation_and_stability` turns this picture into a test.
 #
 # ## What can go wrong
 #
-# - **Explaining a model at chance.** Look at the accuracy first, against the share of the commonest class.
+# - **Explaining a model at chance.** Look at the accuracy first, against the share of the most common class.
 # - **Choosing on the test split.** Whatever you try out, try it on the validation split.
-# - **Counting `[CLS]` and `[SEP]` as content.** They often have the highest scores, and are the reason for nothing.
-# - **Attending to padding.** The test above is two lines. Run it on your own model.
-# - **Gradients of the embedding table instead of the embeddings.** Then equal words share a gradient, even across texts.
-# - **One seed.** It is the cheapest way to a positive result.
+# - **Counting `[CLS]` and `[SEP]` as content.** They can get high scores, but nobody wrote them.
+# - **Attending to padding.** The test above takes a few lines. Run it on your own model.
+# - **Taking gradients of the embedding table instead of the embeddings.** Then equal words share a gradient, even across the
+#   texts of a batch.
+# - **Using one seed.** It is the cheapest way to a positive result.
 #
 # ## Strengths and limitations
 #
-# A small encoder trains in minutes and shows everything that the large ones do: heads, attention, over-confidence, seeds
-# that disagree. What it does not show is their accuracy. The layers that were left out are missed where a text has to be
-# understood rather than scanned. With `layers=None` and a GPU you have all of MiniLM; {doc}`19_other_encoders` goes on to
-# larger ones.
+# A small encoder trains in minutes and has all the parts that the large ones have: layers, heads, attention, a pooling token,
+# a seed. What you learn here carries over. The numbers do not: a large encoder is more accurate, and what holds for a small
+# one has to be measured again. With `layers=None` and a GPU you have all of MiniLM. {doc}`19_other_encoders` goes on to larger
+# encoders.
 #
 # ## Summary
 #
-# A classifier reads embeddings of tokens; only content tokens can be reasons; its head reads one token, whose attention is a
-# distribution over the others. A number about it needs the accuracy beside it, chance below it, and other seeds around it.
+# A classifier reads the embeddings of tokens. Only the content tokens come from the text. The head reads one token, and that
+# token's attention is a distribution over all tokens. Any number about a classifier needs its accuracy beside it, the accuracy
+# of chance for comparison, and the same number from other seeds.
 #
 # ## Exercises
 #
 # ```{exercise} What counts
 # :label: ex-03-1
 #
-# Here is a batch in which words were hidden. `[MASK]` stands where a word was: it is content. How many content tokens has each
-# text? Look at the pieces, count, and set `answer` to a list of two numbers.
+# The next cell prints the tokens of two texts. In one a word is hidden: `[MASK]` stands in its place, and counts as content.
+# How many content tokens does each text have? Set `answer` to a list of two numbers.
 # ```
 
 # %%
@@ -450,9 +473,9 @@ check_answer(answer, hidden.content_mask.sum(dim=1).tolist())
 # ```{exercise} Less sure, and as right
 # :label: ex-03-2
 #
-# Divide the logits of a classifier by a **temperature** of 2. Logits are logarithms of probabilities, but for a constant, so
-# take `p.log()` of the trained classifier's `p`. What are its new accuracy and its new ECE? Set `answer` to a list of the two.
-# Which of them can never change, and why?
+# Divide the logits of a classifier by a **temperature** of 2. Up to a constant that the softmax ignores, logits are logarithms
+# of probabilities, so take `p.log()` of the trained classifier's `p`. What are its new accuracy and its new ECE? Set `answer`
+# to a list of the two. Which of them can never change, and why?
 # ```
 
 # %%
@@ -465,14 +488,15 @@ check_answer(answer, [expected["accuracy"], expected["ece"]])
 # ```{hint}
 # :class: dropdown
 #
-# A softmax over `p.log()` gives `p` again. Divide in between, and use `ece_by_hand`.
+# `p.log().softmax(dim=-1)` gives `p` again. Divide in between, and use `ece_by_hand`.
 # ```
 #
 # ````{solution-start} ex-03-2
 # :class: dropdown
 # ````
 #
-# The largest logit stays the largest, so the accuracy stays. The ECE moves, down if the classifier was too sure of itself.
+# The largest logit stays the largest, so the accuracy stays. The confidence falls. That lowers the ECE of a classifier that
+# was much too sure of itself, and raises that of one that was not.
 
 # %%
 softer = torch.softmax(p.log() / 2, dim=-1)
@@ -487,13 +511,13 @@ check_answer(answer, [expected["accuracy"], expected["ece"]])
 # ```{exercise} How many texts do you need?
 # :label: ex-03-3
 #
-# Two classifiers have an accuracy of .80 and .82. On how many test texts would the difference be about two standard errors of
-# *one* of them, at .80? Set `answer` to the number, rounded up.
+# One classifier has an accuracy of 0.80, another of 0.82. On how many test texts is the difference as large as two standard
+# errors of an accuracy of 0.80? Set `answer` to the number.
 # ```
 
 # %%
 answer = ...  # replace the dots
-check_answer(answer, int(np.ceil(0.8 * 0.2 / (0.02 / 2) ** 2 - 1e-9)))
+check_answer(answer, round(0.8 * 0.2 / (0.02 / 2) ** 2))
 
 # %% [markdown]
 # ```{hint}
@@ -506,12 +530,13 @@ check_answer(answer, int(np.ceil(0.8 * 0.2 / (0.02 / 2) ** 2 - 1e-9)))
 # :class: dropdown
 # ````
 #
-# $N = 0.8 \cdot 0.2 / 0.01^2$. Paired tests on the same texts need fewer, because both classifiers find the same texts hard.
+# $N = 0.8 \cdot 0.2 / 0.01^2$. If both classifiers are tested on the same texts, a paired test can need fewer: what is hard
+# for one is often hard for the other.
 
 # %%
 answer = round(0.8 * 0.2 / 0.01**2)
 print(answer, "texts; this chapter measured on", len(test))
-check_answer(answer, int(np.ceil(0.8 * 0.2 / (0.02 / 2) ** 2 - 1e-9)))
+check_answer(answer, round(0.8 * 0.2 / (0.02 / 2) ** 2))
 
 # %% [markdown]
 # ````{solution-end}

@@ -13,19 +13,18 @@
 # %% [markdown]
 # # Feature attributions
 #
-# **What you will learn.** The attributions that the paper evaluates, and three to hold against them: what each of them
-# assumes, how to write the two most important in a few lines, what it means that scores *add up*, and why the paper trains
-# with Integrated Gradients.
+# **What you will learn.** Seven attributions, one of them a control: what each takes for granted, how to write the most
+# important ones in a few lines, and what it means that scores *add up*. And why REGEX trains with Integrated Gradients.
 #
-# **Time.** Twenty-five minutes to read. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
+# **Time.** Half an hour to read. The code takes a few minutes on a GPU; the line under the title says how long it took here.
 #
 # ## The question
 #
 # > A wonderful cast and lovely songs cannot save this boring, overlong mess.
 #
 # How much of the prediction is due to *"wonderful"*, and how much to *"mess"*? You will get seven answers, from seven
-# methods, for one prediction of one classifier. They cannot all be right. To see which to believe, you have to know what
-# each one *takes for granted*.
+# methods, for one prediction of one classifier. Where they contradict each other, they cannot all be right. To see which to
+# believe, you have to know what each one *takes for granted*.
 #
 # ## Settings
 #
@@ -79,9 +78,10 @@ print(f"{data}: accuracy on the test texts {classify(classifier, test)['accuracy
 # %% [markdown]
 # ## Seven answers
 #
-# An {term}`attribution` $a$ gives each {term}`content token` a score: how much it adds to the explained class $c$. We explain
-# the predicted class, and of it the **logit** $f_c(e)$, as a function of the embeddings $e$. (The probability would mix in the
-# other classes' logits.)
+# An {term}`attribution` $a$ gives each {term}`content token` a score: how much it adds to the explained class $c$. Here that is
+# the class that the model predicts. What is shared out is its {term}`logit` $f_c(e)$, as a function of the
+# {term}`embeddings <embedding>` $e$. Why not its probability? The probability depends on the other classes' logits too, and it
+# hardly moves once it is close to 1.
 
 # %%
 text = "A wonderful cast and lovely songs cannot save this boring, overlong mess."
@@ -95,31 +95,35 @@ attribution_switcher(explanations, classifier.label_names)
 # %% [markdown]
 # Step through them before you read on. Which words change their colour?
 #
-# The first five are those of the paper. What each one takes for granted:
+# The first five are the ones that this book's studies evaluate. This is what each method takes for granted:
 #
 # | method | what it takes for granted | sign | asks about the class | scores add up | cost |
 # | --- | --- | --- | --- | --- | --- |
 # | `random` | nothing; it is the {term}`control` | no | no | no | none |
-# | `attention` | what the {term}`pooling token` looks at is what it uses | no | no | to 1 at most | 1 forward pass |
+# | `attention` | what the {term}`pooling token` looks at is what it uses | no | no | to 1 at most | 1 forward |
 # | `scaled_attention` | the same, and that looking a little more tells the direction | yes | yes | no | 1 forward, 1 backward |
-# | `input_x_gradient` | the model is a straight line from 0 to this input | yes | yes | if that is true | 1 forward, 1 backward |
-# | `integrated_gradients` | one input means *nothing*, and the way there is straight | yes | yes | yes, the better the more steps | 1 forward, 1 backward for each step |
-# | `deep_lift` | the same *nothing*; each operation splits its change by a fixed rule | yes | yes | yes | about 3 forward passes |
+# | `input_x_gradient` | the model is linear between 0 and this input | yes | yes | if that is true | 1 forward, 1 backward |
+# | `integrated_gradients` | one input means *nothing*, and the way from it is straight | yes | yes | with enough steps | both, for each step |
+# | `deep_lift` | the same *nothing*; each operation splits its change by a fixed rule | yes | yes | yes | 2 forward, 1 backward |
 # | `leave_one_out` | tokens work one at a time | yes | yes | no | 1 forward for each token |
+#
+# The last column counts passes through the model. A backward pass computes a gradient; reckon it as about two forward passes.
 #
 # A method **with a sign** says whether a token speaks for the class or against it. One without can only say *how much*.
 #
 # ## Attention, and attention times its gradient
 #
 # {py:func}`regex_lib.attributions.attention` is the row $\alpha$ from {doc}`03_classifier_and_data`. It is the cheapest, and
-# it is the same whatever class you ask about. **Scaled attention** {cite:p}`serrano-smith-2019-attention` asks in addition
-# what the logit would do if head $h$ looked at token $i$ a little more:
+# it is the same whatever class you ask about.
+#
+# **Scaled attention** {cite:p}`serrano-smith-2019-attention` asks in addition what the logit would do if head $h$ looked at
+# token $i$ a little more:
 #
 # $$
 # a_i = \frac{1}{H} \sum_{h=1}^{H} \alpha_{h,i}\, \frac{\partial f_c}{\partial \alpha_{h,i}}
 # $$ (eq-04-scaled)
 #
-# The classifier hands its attention out with its graph, so that this is three lines.
+# The classifier returns its attention as part of the computation graph, so you can differentiate by it. A few lines do:
 
 # %%
 batch = classifier.tokenize([text, "Unhurried, and never dull."])
@@ -135,8 +139,8 @@ print("one score for each token:", tuple(by_hand.shape))
 # %% [markdown]
 # ## InputXGradient: one straight line
 #
-# The gradient says how the logit changes when an embedding moves a little. Multiply by how far the embedding is from 0, and
-# you have what the token adds, *if the model is linear*:
+# The gradient says how the logit changes when an embedding moves a little. Multiply it by the embedding itself, which is how
+# far the token is from 0. You have what the token adds, *if the model is linear*:
 #
 # $$
 # a_i = e_i \cdot \nabla_{e_i} f_c(e)
@@ -158,10 +162,10 @@ torch.testing.assert_close(input_x_gradient_by_hand(forward, *given), input_x_gr
 print("by hand as by the package")
 
 # %% [markdown]
-# Summing over the batch before the backward pass is no shortcut: no text's logit depends on another's embeddings, so each
+# The sum over the batch before the backward pass does no harm: no text's logit depends on another text's embeddings, so each
 # text gets its own gradient.
 #
-# What goes wrong where the model is *not* linear, a toy shows. It answers 1 as soon as its input reaches 1, and no more:
+# What goes wrong where the model is *not* linear? A toy shows it. Its output rises with its input up to 1, and then stays 1:
 
 # %%
 def saturated(e, _attention_mask):
@@ -180,19 +184,22 @@ toy = {
 print({name: round(scores.item(), 2) for name, scores in toy.items()})
 
 # %% [markdown]
-# The input is 2, the output 1, and without the input it would be 0. All of it is due to the one token there is. But at 2 the
-# function is flat, and its gradient says that nothing matters. A classifier that is sure of itself is flat in the same way.
+# The input is 2, the output 1, and with the input 0 the output would be 0. So all of it is due to the one token there is. But
+# at 2 the function is flat, and its gradient says that nothing matters. This is called **saturation**. A network is full of
+# parts that saturate: the softmax inside the attention, and in BERT the tanh before the head.
 #
 # ## Integrated Gradients: the whole way
 #
-# So do not ask at the end of the way only. Choose a {term}`baseline` $b$, an input that stands for *nothing*, walk from there
-# to the input in a straight line, and take the mean of the gradients on the way {cite:p}`sundararajan-etal-2017-axiomatic`:
+# So do not ask only at the end of the way. Choose a {term}`baseline` $b$, an input that stands for *nothing*. Walk from there
+# to the input in a straight line, and take the mean of the gradients on the way. This is {term}`Integrated Gradients`
+# {cite:p}`sundararajan-etal-2017-axiomatic`:
 #
 # $$
 # a_i = (e_i - b_i) \cdot \int_0^1 \nabla_{e_i} f_c\big(b + s\,(e - b)\big)\, ds
 # $$ (eq-04-ig)
 #
-# The integral becomes a sum over $S$ points. With the middles of $S$ equal pieces:
+# In the integral $s$ is the share of the way, from 0 to 1. On a computer the integral becomes a mean over $S$ points. Cut the
+# way into $S$ equal pieces and take the middle of each:
 
 # %%
 def integrated_gradients_by_hand(forward, embeddings, baselines, attention_mask, target, n_steps):
@@ -214,9 +221,10 @@ print("specials get", by_hand[~batch.content_mask].abs().max().item())
 
 # %% [markdown]
 # The baseline here is the same text with every content token replaced by `[PAD]`. `[CLS]` and `[SEP]` stay. They are the same
-# at both ends of the way, so their score is 0, and all of the change is shared out among content.
+# at both ends of the way, so their score is 0, and all of the change is shared out among the content tokens.
 #
-# Look at the way itself. On the left is the logit, on the right its slope, whose mean Integrated Gradients takes.
+# Look at the way itself. On the left of the figure is the logit. On the right is its slope: by how much it changes for each
+# step along the way. The mean of the slope is the whole change of the logit.
 
 # %%
 shares = torch.linspace(0, 1, 41)
@@ -227,7 +235,7 @@ with torch.no_grad():
     logits = forward(points, attended)[:, target[0]].cpu()
 slopes = torch.gradient(logits, spacing=(shares,))[0]
 
-# %% mystnb={"image": {"alt": "Two panels over the way from the baseline to the text. Left: the logit of the predicted class. Right: its slope, with a dashed line at its mean and a dot at the slope at the end of the way."}, "figure": {"name": "fig-04-path", "caption": "The logit of the predicted class on the straight way from the baseline (0) to the text (1), and its slope. Integrated Gradients takes the mean of the slope, the dashed line; a single gradient sees only the dot at the end."}}
+# %% mystnb={"image": {"alt": "Two panels over the way from the baseline to the text. Left: the logit of the predicted class. Right: its slope, with a dashed line at its mean and a dot at the slope at the end of the way."}, "figure": {"name": "fig-04-path", "caption": "The logit of the predicted class on the straight way from the baseline (0) to the text (1), and its slope. Integrated Gradients shares out the mean of the slope, the dashed line; a single gradient sees only the dot at the end."}}
 with figure_style():
     figure, axes = plt.subplots(1, 2, figsize=(7, 3.1), layout="constrained")
     axes[0].plot(shares, logits, color="#0173b2", linewidth=2)
@@ -247,30 +255,34 @@ ups_and_downs = logits.diff().abs()
 print(f"the first half of the way has {(ups_and_downs[:20].sum() / ups_and_downs.sum()).item():.0%} of its ups and downs")
 
 # %% [markdown]
-# A few points see little of a curve that jumps. They should be where it is steep, and nobody knows that before. The package's
-# default, `quadrature="equal_angle"`, guesses: a transformer normalises its embeddings, so that their direction is what
-# counts, and the points are spread evenly over the angle by which the embeddings turn. The formula stays the same. Whether
-# the guess is a good one for *this* model, the next section measures.
+# If the curve jumps, a few points see little of it. They should stand where it is steep, but nobody knows beforehand where that
+# is.
+#
+# The package's default, `quadrature="equal_angle"`, makes a guess. A transformer normalises its embeddings, so that mainly
+# their direction counts. The points are therefore spread evenly over the angle by which the embeddings turn. The formula stays
+# the same. The next section measures how good the guess is for *this* model.
 #
 # ## Completeness: do the scores add up?
 #
-# The slopes along the way, summed up, are the change from its start to its end. So the scores of Integrated Gradients must
-# account for all of it:
+# The mean of the slope is the change of the logit from the start of the way to its end. So the scores of Integrated Gradients
+# must account for all of that change:
 #
 # $$
 # \sum_i a_i = f_c(e) - f_c(b)
 # $$ (eq-04-complete)
 #
 # This is the axiom of **completeness**. It turns scores into an account: nothing is left over, nothing is counted twice. And
-# it can be checked for every single text, without people and without erasure. The error is the rest, as a share of the
-# change:
+# it can be checked for every single text, without people and without erasure. The error is what is missing or too much, as a
+# share of the change:
 #
 # $$
 # \mathrm{error} = \frac{\big|\sum_i a_i - (f_c(e) - f_c(b))\big|}{\big|f_c(e) - f_c(b)\big|}
 # $$ (eq-04-error)
 #
-# Predict before you run: how many steps until the error is below 1 %? And how does InputXGradient do, which asks once, and
-# whose *nothing* is the vector 0?
+# Where the change is close to 0 this share gets huge, so look at the median over the texts.
+#
+# Predict before you run: how many steps does it take until the error is below 1 %? And how does InputXGradient do, which asks
+# only once, and whose *nothing* is the vector 0?
 
 # %%
 some = classifier.tokenize(test.select(range(completeness_examples))["text"][:])
@@ -324,20 +336,27 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Completeness is a check of the *arithmetic*. It does not say that the account is a good one: put all of the change onto the
-# first token, and it adds up too. What counts as *nothing* and which way is walked are choices. That is why there is a random
-# line in {numref}`fig-04-completeness`, and a table of faithfulness below.
+# The last printed line names the placement with the smallest error. If it is not `equal_angle`, the guess was not the best one
+# for this model. Another model can have another order: the table below is about one of six layers, trained on other texts. So
+# measure it on yours.
 #
-# If the steps that you can afford leave an error that you cannot accept, `tolerance=0.01` halves the steps of each text until
-# its own account closes up to 1 %, or `max_steps` is reached.
+# Completeness is a check of the *arithmetic*. It does not say that the account is a good one: give the whole change to the
+# first token, and the scores add up too. What counts as *nothing* is a choice, and so is the way. That is why a table of
+# faithfulness follows below.
 #
-# ### DeepLift, and one that is not
+# If the steps that you can afford leave an error that you cannot accept, pass `tolerance=0.01`. It halves the pieces of a
+# text's way until its scores add up to within 1 %, or until `max_steps` is reached.
 #
-# DeepLift {cite:p}`shrikumar-etal-2017-learning` reaches the same sum without a way: it runs the model on the baseline and on
-# the input, and hands the *difference* of the outputs back through each operation by a rule. That needs a rule for every
-# operation. Transformers have some that the common implementation in captum does not know; it lets them pass as if they were
-# linear. {py:func}`regex_lib.attributions.deep_lift` has the rules, and refuses a model for which it has none. The study
-# below measured both, on the same models:
+# ### DeepLift, and something else of that name
+#
+# DeepLift {cite:p}`shrikumar-etal-2017-learning` reaches the same sum without walking a way. It runs the model on the baseline
+# and on the input, and passes the *difference* of the outputs back through each operation by a rule. So it needs a rule for
+# every operation. Transformers have operations for which captum, a widely used package, has no rule. It treats them as if they
+# were linear, without saying so. {py:func}`regex_lib.attributions.deep_lift` has rules for them, and refuses a model that has
+# an operation without one.
+#
+# Both were measured on the same model and texts, together with Integrated Gradients. `p95_error` is the error that 95 % of the
+# texts stay below. Empty cells were not measured.
 
 # %%
 complete = read_table("attribution_completeness")
@@ -355,13 +374,17 @@ for name in ("deep_lift, fp32", "captum DeepLift"):
         print(f"{name}: error {scored.loc[name, 'median_error']:.2g}; minus random {gain}")
 
 # %% [markdown]
-# The model is MiniLM, trained on sentences of SST, in the modules of a BERT. A large error in a method that promises none is a
-# bug, or another method under the same name. You would not see it in a heat map.
+# The model is MiniLM, which is built like a BERT, trained on sentences of SST. All rows are about this one model, so its
+# accuracy, which was not recorded, would be the same in each. Compare the rows with each other, and with no other table.
+# (`fp32` and `fp64` are the precisions of the arithmetic.)
+#
+# A large error in a method that promises none is a bug, or another method under the same name. You would not see it in a heat
+# map.
 #
 # ## What stands for nothing?
 #
-# The baseline is the one choice that Integrated Gradients and DeepLift leave to you. Four candidates for what takes the place
-# of each content token: `[PAD]`, `[MASK]`, the vector 0, and the mean of the embedding table.
+# Integrated Gradients and DeepLift leave one choice to you, the baseline. Here are four candidates for what takes the place of
+# each content token: `[PAD]`, `[MASK]`, the vector 0, and the mean of the embedding table.
 
 # %%
 pad_scores, rows = None, {}
@@ -379,17 +402,20 @@ for kind in ("pad", "mask", "zero", "mean"):
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
-# The first column should be near $1/C$, or the baseline already speaks for a class. The last one is Spearman's correlation of
-# the ranks: 1 is the same order, 0 is none. If it is well below 1, *your choice of nothing* is part of the explanation. Say
-# which one you used. This book uses `[PAD]`, like the paper's protocol for erasure.
+# The first column should be near $1/C$. If it is not, the baseline already speaks for a class. The last column is Spearman's
+# correlation, the ordinary correlation of the ranks: 1 means the same order, 0 no relation, -1 the opposite order. If it is
+# well below 1, *your choice of nothing* is part of the explanation, so say which one you used. This book uses `[PAD]`, as the
+# erasure protocol of {cite:t}`chrysostomou-aletras-2022-empirical` does.
 #
 # ## Leave one out
 #
 # `leave_one_out` {cite:p}`li-etal-2016-understanding` needs no gradient and no baseline for the whole text: replace one token
-# by `[MASK]`, and note by how much the probability falls. Its blind spot is words that stand in for each other. In *"boring,
-# overlong mess"* any of the three alone is enough, so none of them is missed when it goes.
+# by `[MASK]`, and note by how much the probability falls. Its blind spot is words that stand in for each other. If any one of
+# *"boring"*, *"overlong"* and *"mess"* is enough for the prediction, none of them is missed when it goes alone.
 #
 # ## Do they agree?
+#
+# Take the same texts, let all seven methods explain them, and compare their rankings two by two:
 
 # %%
 rows = test.select(range(max_examples))["text"][:]
@@ -424,9 +450,11 @@ print(f"agree most: {' and '.join(pairs.idxmax())} ({pairs.max():.2f})")
 print(f"agree least: {' and '.join(pairs.idxmin())} ({pairs.min():.2f})")
 
 # %% [markdown]
-# Methods that make similar assumptions agree. That is a reason to look at several *kinds*, and no reason to believe any:
-# agreement is not faithfulness. Erasure is a test. Here are all seven, with the control in the first row and the accuracy
-# beside them:
+# Compare the pair that agrees most with the table of assumptions: do the two take similar things for granted? Agreement can
+# come from a shared assumption as well as from the truth, so it is no reason to believe either of them. Agreement is not
+# faithfulness.
+#
+# Erasure is a test. Here are all seven, with the control in the first row and the accuracy beside them:
 
 # %%
 report = evaluate_faithfulness(classifier, test, NAMES, max_examples=max_examples, seed=seed)
@@ -440,61 +468,80 @@ print("not better than random in one of the two:", ", ".join(below) or "none")
 print("best:", {metric: scores[metric].idxmax() for metric in scores})
 
 # %% [markdown]
-# An attribution that does not beat the first row says nothing about this model. {doc}`05_measuring_faithfulness` asks how far
-# such a table can be trusted.
+# An attribution that does not beat the first row says nothing about this model. And this is one model, one seed, and as many
+# texts as the last column says. {doc}`05_measuring_faithfulness` asks how far such a table can be trusted.
 #
-# ## Why does the paper train with Integrated Gradients?
+# ## Why Integrated Gradients?
 #
-# ```{admonition} The quick answer
+# REGEX pulls the model's attention towards an attribution of the same model {cite:p}`li-etal-2023-regex`. The attribution is no
+# longer a picture for people, it is a *target* of training. That raises the demands.
+#
+# ```{admonition} Why does REGEX take Integrated Gradients as its guide, and not simply the gradient?
 # :class: important
 #
-# REGEX pulls the model's attention towards an attribution {cite:p}`li-etal-2023-regex`. So the attribution is a *target*, and
-# a target has to meet demands that a picture need not meet:
+# **Because a target should account for the whole prediction, and a single gradient need not.** The gradient describes the
+# model at one point, the text itself. Where the model is flat there, it says that nothing matters, as in the toy above.
+# Integrated Gradients follows the model all the way from *nothing* to the text, and its scores add up to the whole change
+# {eq}`eq-04-complete`.
 #
-# 1. **It must not be attention itself**, or there is nothing to learn: attention would be pulled to where it is.
-# 2. **It must be an account of the prediction.** Integrated Gradients is complete {eq}`eq-04-complete`: a distribution made of
-#    its scores divides up the whole change of the logit. A single gradient does not, and it vanishes where the model is sure
-#    of itself, which is what training makes it.
-# 3. **It must need nothing but gradients.** It works for every differentiable model, by the same code, in full batches. Leaving
-#    out one token at a time would cost a pass for each token of each text at each step.
-# 4. **Few steps must do.** Each step costs a forward and a backward pass, at every step of training. {numref}`fig-04-completeness`
-#    shows what few steps give away.
+# Other candidates fail other demands:
 #
-# That the paper uses it is reported; these reasons follow from the properties that you have just measured. Whether another
-# attribution would serve as well is an open question, which {doc}`18_which_attributions_gain` takes up.
+# - **Attention** cannot be its own target: it would be pulled to where it is. And it does not depend on the class.
+# - **Scaled attention** is attention again, times a gradient taken at one point.
+# - **Leaving one out** costs a pass for each token of each text, in every step of training.
+# - **DeepLift** adds up too, but needs a rule for every operation of the model. Integrated Gradients needs only gradients, and
+#   two models that compute the same function get the same scores {cite:p}`sundararajan-etal-2017-axiomatic`.
+#
+# **The price** is a forward and a backward pass for each point on the way, in every step of training. So training uses few
+# points, and with few points the scores add up only roughly: {numref}`fig-04-completeness` shows how roughly.
 # ```
+#
+# Three things to keep in mind about this answer:
+#
+# - We know *that* REGEX uses Integrated Gradients. The reasons are this book's: they follow from the properties that you have
+#   just seen.
+# - The training takes the scores' *magnitudes*, scaled to sum to 1, because attention has no sign. So the target tells how
+#   much a token matters, for or against the class. What adds up exactly are the signed scores.
+# - Complete is not the same as {term}`faithful`. Whether this guide helps has to be measured, and {doc}`11_regex` does so. There
+#   you also meet `regex_fast`, a recipe with a cheaper guide, which *is* a single gradient. {doc}`18_which_attributions_gain`
+#   asks what happens if the guide is wrong.
 #
 # ## What can go wrong
 #
 # - **Comparing raw scores between methods.** Attention is a share, a gradient score is in logits, leave-one-out in
 #   probabilities. Compare ranks.
 # - **Taking magnitudes without saying so.** A token that speaks strongly *against* the class is important too, but in another
-#   way. This book ranks by signed scores.
-# - **Gradients of the embedding table.** Summed over all places where a word stands, they belong to no place.
-# - **Scores on `[CLS]` and `[SEP]`.** InputXGradient gives them some. They are left out, so that even for a linear model the
-#   content alone need not add up.
-# - **A flat end.** A vanishing gradient is not the same as *unimportant*.
-# - **A method's name.** Check completeness where it is promised; it takes five lines.
+#   way. To explain and to measure, this book ranks by signed scores.
+# - **Taking gradients of the embedding table.** They are summed over all places where a word stands, and belong to none.
+# - **Scores on `[CLS]` and `[SEP]`.** InputXGradient gives them some. They are left out, so even for a linear model the scores
+#   of the content alone need not add up.
+# - **Reading a vanishing gradient as *unimportant*.** The function may just be flat at this point.
+# - **Trusting a method's name.** Where completeness is promised, check it. It takes five lines.
 #
 # ## Strengths and limitations
 #
-# Attention is free, and blind to the class. Gradients are cheap, and local. Integrated Gradients and DeepLift account for the
-# whole prediction, given a baseline that somebody chose. Leaving out asks the model itself, one token at a time. None of them
-# sees words that act together as more than the sum of their scores.
+# - **Attention** is almost free, and does not depend on the class.
+# - **Gradients** are cheap, and describe a single point.
+# - **Integrated Gradients and DeepLift** account for the whole prediction, given a baseline that somebody chose.
+# - **Leaving one out** asks the model itself, but about one token at a time.
+#
+# All of them give one number for each token. If two words act together, as *"not"* and *"bad"* do, their joint effect has to
+# be divided between them somehow.
 #
 # ## Summary
 #
-# An attribution is only as good as what it takes for granted. You wrote InputXGradient and Integrated Gradients from scratch
-# and checked whether scores add up. The cells printed which methods agree, and which beat the random control on this model.
+# An attribution is only as good as what it takes for granted. You wrote scaled attention, InputXGradient and Integrated
+# Gradients from scratch, and checked whether scores add up. The cells printed which methods agree, and which beat the random
+# control on this model. And you know why Integrated Gradients was chosen to guide the training.
 #
 # ## Exercises
 #
 # ```{exercise} When all agree
 # :label: ex-04-1
 #
-# The logit of a linear model is $f(e) = \sum_i w_i \cdot e_i$. Below are the weights and the embeddings of three tokens. Compute
-# the Integrated Gradients from the baseline 0 **without** a loop and without a gradient. Set `answer` to a tensor of three
-# scores. What does InputXGradient give?
+# The logit of a linear model is $f(e) = \sum_i w_i \cdot e_i$. The next cell has the weights and the embeddings of three
+# tokens. Compute the Integrated Gradients from the baseline 0 **without** a loop and without a gradient. Set `answer` to a
+# tensor of three scores. What does InputXGradient give?
 # ```
 
 # %%
@@ -536,8 +583,8 @@ check_answer(answer, from_zero[0])
 # ```{exercise} Close the account
 # :label: ex-04-2
 #
-# `attribute(classifier, [text], "deep_lift")[0].scores` are the scores of one text. Without summing them: what must their sum be?
-# Set `answer` to that number, from two predictions of the classifier.
+# `attribute(classifier, [text], "deep_lift")[0].scores` are the scores of one text. Without adding them up: what must their sum
+# be? Set `answer` to that number, from two predictions of the classifier.
 # ```
 
 # %%
@@ -549,7 +596,7 @@ check_answer(answer, total, tolerance=1e-3)
 # ```{hint}
 # :class: dropdown
 #
-# {eq}`eq-04-complete`. `baseline_embeddings(classifier, batch)` is $b$, and `classifier.forward_func()` is $f$.
+# Use {eq}`eq-04-complete`. `baseline_embeddings(classifier, batch)` is $b$, and `classifier.forward_func()` is $f$.
 # ```
 #
 # ````{solution-start} ex-04-2
@@ -571,9 +618,9 @@ check_answer(answer, total, tolerance=1e-3)
 # ```{exercise} Who asks about the class?
 # :label: ex-04-3
 #
-# Explain class 0 and class 1 of the same text, `attribute(classifier, [text], name, target=0)`, by each method in `NAMES`. Which
-# methods give the same scores for both? Set `answer` to the sorted list of their names, and compare it with the table of
-# assumptions.
+# Explain class 0 and class 1 of the same text by each method in `NAMES`, with
+# `attribute(classifier, [text], name, target=0)` and `target=1`. Which methods give the same scores for both? Set `answer` to
+# the sorted list of their names, and compare it with the table of assumptions.
 # ```
 
 # %%
@@ -584,8 +631,7 @@ check_answer(answer, ["attention", "random"])
 # ```{hint}
 # :class: dropdown
 #
-# `np.allclose` compares two lists of numbers. Two classes that a softmax weighs against each other may give scores of
-# opposite sign, which are not the same.
+# `np.allclose` compares two lists of numbers. Scores of opposite sign are not the same.
 # ```
 #
 # ````{solution-start} ex-04-3
@@ -606,6 +652,6 @@ check_answer(answer, ["attention", "random"])
 # ## Further reading
 #
 # {cite:t}`sundararajan-etal-2017-axiomatic` derive Integrated Gradients from axioms, completeness among them.
-# {cite:t}`shrikumar-etal-2017-learning` introduce DeepLift and the toy above. {cite:t}`serrano-smith-2019-attention` erase by
-# attention and by its gradient. {cite:t}`chrysostomou-aletras-2022-empirical` evaluate the paper's five attributions, in and
-# out of domain.
+# {cite:t}`shrikumar-etal-2017-learning` introduce DeepLift, and use the toy above to show saturation.
+# {cite:t}`serrano-smith-2019-attention` test attention, alone and times its gradient, by erasure.
+# {cite:t}`chrysostomou-aletras-2022-empirical` compare attributions like these in and out of domain.

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Measuring faithfulness
 #
-# **What you will learn.** How to measure whether an attribution tells what the model does: by removing tokens, by
-# putting the result on a scale, and by giving it an interval. And, as important, five ways in which these numbers
-# mislead, each with the check that shows it.
+# **What you will learn.** How to measure whether an attribution tells what the model does: remove tokens, put the result on
+# a scale, and give it an interval. And, just as important, five ways in which these numbers mislead, each with the check
+# that shows it.
 #
 # **Time.** An hour to read and try. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
 #
@@ -26,9 +26,9 @@
 # You cannot ask the model whether that is true. But you can take *"lovely"* away and look. If the prediction rested on
 # it, the probability falls. If it stays, the attribution told a story.
 #
-# That is all that this chapter does. What makes it a chapter is the small print: how much must the probability fall?
-# What stands in the place of the word? Compared with what? {doc}`02_faithful_and_plausible` said why this is worth
-# asking. Here you learn to answer it with a number, and when not to trust the number.
+# That is all that this chapter does. What makes it a chapter is the small print. How much must the probability fall? What
+# stands in the place of the word? Compared with what? {doc}`02_faithful_and_plausible` said why this is worth asking. Here
+# you learn to answer with a number, and when not to trust that number.
 #
 # ## Settings
 #
@@ -92,10 +92,10 @@ print(f"{data}: trained on {run.settings['train_texts']} texts, "
 # $$ (eq-05-suff)
 #
 # {term}`Comprehensiveness <comprehensiveness>` {eq}`eq-05-comp` is the fall *without* the rationale: high is good.
-# Sufficiency {eq}`eq-05-suff` is the fall *with the rationale alone*: here, low is good.
+# {term}`Sufficiency <sufficiency>` {eq}`eq-05-suff` is the fall *with the rationale alone*: here, low is good.
 #
-# *Removed* means: replaced, in its place, by the padding token `[PAD]`. The text keeps its length. Remember this choice;
-# it comes back to haunt you.
+# *Removed* means: replaced, in its place, by the padding token `[PAD]`. The text keeps its length. Remember this choice,
+# because it will matter.
 
 # %%
 @torch.no_grad()
@@ -117,7 +117,7 @@ print(f"predicted {classifier.label_names[target]} with probability {full:.3f}")
 print(f"the strongest token is {tokens[top]!r}; without it the probability is {without:.3f}")
 
 # %% [markdown]
-# One ratio would be arbitrary, so several are used, and the results averaged. That average is called {term}`AOPC`, for
+# One ratio would be arbitrary, so several are used, and the results are averaged. That average is called {term}`AOPC`, for
 # *area over the perturbation curve* {cite:p}`samek-etal-2017-evaluating`. Here are both scores from scratch, for one
 # text.
 
@@ -142,8 +142,8 @@ for name, keep in (("comprehensiveness", False), ("sufficiency", True)):
     print(f"{name}: {steps}; AOPC {np.mean(falls):+.3f}")
 
 # %% [markdown]
-# The ratios are those of the protocol that REGEX follows {cite:p}`chrysostomou-aletras-2022-empirical`; ERASER has five
-# others. On a short text the smallest ratios remove the same number of tokens. Move the slider to see more steps.
+# The ratios are 0.02, 0.1, 0.2 and 0.5, those of {cite:t}`chrysostomou-aletras-2022-empirical`. ERASER has five, from 0.01
+# to 0.5. On a short text the smallest ratios remove the same number of tokens. Move the slider to see more steps.
 
 # %%
 mask_ratio_stepper(classifier, explanation)
@@ -153,7 +153,7 @@ mask_ratio_stepper(classifier, explanation)
 #
 # Suppose a model gives its prediction the probability 0.95, and an *empty* text 0.90. Nothing that you remove can lower
 # the probability by much more than 0.05. Another model falls from 0.95 to 0.50. Its attributions can get nine times
-# the comprehensiveness, and deserve none of the credit.
+# the comprehensiveness, and that is not to their credit.
 #
 # So put the scores on the model's own scale {cite:p}`carton-etal-2020-evaluating`. Let $\emptyset$ be the text with all
 # content removed:
@@ -165,7 +165,7 @@ mask_ratio_stepper(classifier, explanation)
 # $$ (eq-05-norm)
 #
 # Both are clipped to lie between 0 and 1, and now higher is better for both. A tiny number (0.0001) is added to the
-# denominator, so that it is never 0. In this book, *sufficiency* without another word is this one. The functions are
+# denominator, so that it is never 0. Where this book says just *sufficiency*, it means this one. The functions are
 # {py:func}`regex_lib.metrics.normalised_comprehensiveness` and {py:func}`regex_lib.metrics.normalised_sufficiency`.
 
 # %%
@@ -212,7 +212,7 @@ for row in examples.loc["integrated_gradients"].index[:3]:
 print("the package gives the same numbers")
 
 # %% [markdown]
-# Then the table. The first row is the {term}`control`: random scores. `degenerate_share` is the share of texts that are
+# Then the table. The first column is the {term}`control`: random scores. `degenerate_share` is the share of texts that are
 # {term}`degenerate`: an empty text gets nearly the same prediction, so that {eq}`eq-05-norm` divides by almost nothing.
 
 # %%
@@ -256,8 +256,8 @@ print(f"tau {ours.item():.3f}; the decision {'flips' if flipped else 'does not f
       f"without {tokens[top]!r}")
 
 # %% [markdown]
-# Be careful with both. Leave-one-out is itself an attribution, and so `loo_tau` measures how much you agree with a
-# rival. And flips depend on how brittle the model is: that is why the random row stands there too.
+# Be careful with both. Leave-one-out is itself an attribution, and so `loo_tau` measures how far you agree with a rival.
+# And flips depend on how brittle the model is: that is why the random scores stand there too.
 #
 # ## How sure are these numbers?
 #
@@ -287,8 +287,8 @@ for name, (low, high) in {"from scratch, paired": paired, "the package": (packag
 
 # %% [markdown]
 # The package's interval, {py:func}`regex_lib.metrics.paired_bootstrap`, is corrected for small samples, and can take
-# several seeds at once. The third one is what you get by looking whether two error bars overlap. It answers another
-# question, and is usually much wider.
+# several seeds at once. The third one is what you do when you look whether two error bars overlap. It answers another
+# question: it ignores that the texts are the same. Compare the widths.
 #
 # {numref}`fig-05-gains` is the result of this chapter so far: each attribution minus the control, on the same texts. An
 # interval that contains 0 has not shown anything.
@@ -354,9 +354,9 @@ print(f"{len(rankings)} rankings of {n} tokens, {len(known)} removals; "
       f"AOPC from {areas.min():+.3f} to {areas.max():+.3f}")
 
 # %% [markdown]
-# {py:func}`regex_lib.metrics.aopc_bounds` finds the same two numbers, and for longer texts, where trying all is
-# hopeless, searches for them: by a beam, as the authors do, or by exchanging neighbours in a good ranking (`"local"`).
-# A search can miss the best ranking. It can never report one that does not exist.
+# {py:func}`regex_lib.metrics.aopc_bounds` finds the same two numbers. For longer texts, where trying all is hopeless, it
+# searches for them: by a beam, as the authors do, or by exchanging neighbours in a good ranking (`"local"`). A search can
+# miss the best ranking. It can never report one that does not exist.
 
 # %%
 features = torch.ones(1, n, dtype=torch.bool)
@@ -372,8 +372,8 @@ for method in ("exhaustive", "beam", "local"):
           f"with {found.evaluations.item()} removals")
 
 # %% [markdown]
-# Where do the attributions stand among all rankings of this text? {numref}`fig-05-rankings` shows the crowd they have to
-# beat. A single random ranking is one draw from it. It may well be a lucky one: never judge by one text.
+# Where do the attributions stand among all rankings of this text? {numref}`fig-05-rankings` shows the crowd that they have
+# to beat. The random scores are one draw from it, and may be a lucky one: never judge by one text.
 
 # %% mystnb={"image": {"alt": "Histogram of the AOPC of all rankings of the tokens of one text, with a vertical line for each of five attributions, between the lowest and the highest value."}, "figure": {"name": "fig-05-rankings", "caption": "The AOPC of every ranking of one short text, and of five attributions of it. NAOPC is the place between the left and the right end."}}
 memo = metrics.RemovalMemo(probability_without, examples=1)
@@ -414,8 +414,8 @@ attainable.table.set_index("attribution")[columns].round(3)
 #
 # ### A model that knows nothing can score well
 #
-# Two models that nobody should use. One has a new head that was never trained. The other is a **constant**: it ignores
-# the text. Before you run the next cell, predict: which of its numbers will be the highest?
+# Take two models that nobody should use. One has a new head that was never trained. The other is a **constant**: it
+# ignores the text. Before you run the next cell, predict: which of its numbers will be the highest?
 
 # %%
 untrained, constant = (load_classifier("minilm", layers=layers, seed=seed) for _ in range(2))
@@ -453,8 +453,9 @@ for name in ("untrained head", "constant"):
 # ### The random row moves between models
 #
 # The control depends on the model. So a difference between two models may come from the ruler, not from what it measures.
-# These are the random rows of the study that comes with this book, next to each model's accuracy. It trained models on
-# SST with several recipes; {doc}`12_in_domain` tells more.
+# These are the random rows of the study that comes with this book, next to each recipe's accuracy where it is measured.
+# A {term}`recipe` is a way of training: `vanilla` is cross-entropy alone, `regex` is the whole method, and later chapters
+# introduce the others. {doc}`12_in_domain` tells more about the study.
 
 # %%
 study = read_table("sst/means")
@@ -465,8 +466,9 @@ control = faithful[(faithful["attribution"] == "random") & faithful["metric"].is
 control = control.pivot_table(index="recipe", columns="metric", values="mean")[metric_names]
 quality = test[(test["kind"] == "quality") & (test["metric"] == "accuracy")]
 control = control.join(quality.set_index("recipe")["mean"].rename("accuracy"))
+control = control.join(faithful.groupby("recipe")["seeds"].max())
 recipes = list(dict.fromkeys(faithful["recipe"]))[:12]
-print("random scores, by the recipe that the model was trained with")
+print(f"random scores by recipe: means over the seeds, and {faithful['examples'].max()} texts each")
 control.reindex(recipes).round(3)
 
 # %%
@@ -481,7 +483,8 @@ for metric in metric_names[:2]:
 # ### Plain and normalised scores can disagree
 #
 # Robust models are trained to react less. So expect their plain scores {eq}`eq-05-comp` to shrink, whatever their
-# explanations do. Normalised ones need not. {numref}`fig-05-opposite` draws both from the same study, for the same models, texts and attributions.
+# explanations do. Normalised scores need not. {numref}`fig-05-opposite` draws both from the same study, for the same
+# models, texts and attributions. The seeds and the accuracies are those of the table above.
 
 # %% mystnb={"image": {"alt": "Two panels of lines from the vanilla to the regex model, one line for each of five attributions: plain comprehensiveness on the left, normalised on the right."}, "figure": {"name": "fig-05-opposite", "caption": "The same removals, told in two ways: comprehensiveness of five attributions to a vanilla and a regex model on SST, plain and normalised. Read the slopes."}}
 pair = ["vanilla", "regex"]
@@ -538,16 +541,16 @@ print("comprehensiveness; the attributions stand in", "the same order" if len(or
 wide.reindex(["pad", "mask", "delete", "attention"]).round(3)
 
 # %% [markdown]
-# The numbers of one column differ, although model, texts and attribution are the same. So a score without its
-# replacement cannot be compared with another paper's. It matters most for REGEX, which *trains* on texts with `[MASK]`
-# in them: a measurement with `[MASK]` is then less of a surprise to it than to a vanilla model. The study therefore
-# reports `[PAD]` and `[MASK]`.
+# Compare the numbers of one column: model, texts, attribution and accuracy are the same in all its rows. So a score
+# without its replacement cannot be compared with another paper's. It matters most for REGEX, which *trains* on texts with
+# `[MASK]` in them: a measurement with `[MASK]` may then surprise it less than a vanilla model. The study therefore reports
+# `[PAD]` and `[MASK]`.
 #
 # ### Ties
 #
 # An attribution that gives all tokens the same score has no opinion. But a ranking needs a first token. In this package,
-# of equal scores the earlier token comes first. So no opinion becomes a strong one: *the beginning of the text matters
-# most*.
+# the earlier of two tokens with equal scores comes first. So no opinion becomes a strong one: *the beginning of the text
+# matters most*.
 
 # %%
 METHODS["constant"] = lambda _model, batch, _target: torch.ones_like(batch.input_ids).float()
@@ -565,18 +568,18 @@ undefined = found.table.set_index("attribution").loc["constant", "loo_tau_undefi
 print(f"loo_tau of the constant is undefined for {undefined:.0%} of the texts")
 
 # %% [markdown]
-# Scores like these come about by rounding, by clipping at zero, or by saturation. Measures of order such as `loo_tau`
-# refuse to answer, which is the honest thing to do. Erasure scores answer.
+# Equal scores come about by rounding, by clipping at zero, or by saturation. Measures of order such as `loo_tau` refuse to
+# answer, which is the honest thing to do. Erasure scores give an answer all the same.
 #
 # ## Strengths and limitations
 #
 # **Strengths.** Erasure needs no labels, no people and no access to the model's inside. It tests a claim that could be
 # false. Within one model, with the random row and an interval, it ranks attributions.
 #
-# **Limitations.** It tests the *order* of the tokens, not their scores. It sees single texts in a strange form. It mixes
-# the explanation's merit with the model's reaction to being damaged. And high scores say nothing about whether the model
-# is any good, or the explanation {term}`plausible`. {doc}`14_randomisation_and_stability` and {doc}`16_planted_shortcuts`
-# test in ways that do not share these flaws.
+# **Limitations.** It tests the *order* of the tokens, not their scores. It shows the model damaged texts such as nobody
+# writes, and mixes the merit of the explanation with the model's reaction to the damage. And high scores say nothing about
+# whether the model is any good, or the explanation {term}`plausible`. {doc}`14_randomisation_and_stability` and
+# {doc}`16_planted_shortcuts` test in ways that do not share these flaws.
 #
 # ## Summary
 #
@@ -584,7 +587,7 @@ print(f"loo_tau of the constant is undefined for {undefined:.0%} of the texts")
 # best and worst ranking give. You saw that a constant model gets a perfect sufficiency, that the control moves with the
 # model, that plain and normalised scores may disagree, and that the replacement and ties take part in the answer.
 #
-# So a number of faithfulness never travels alone. It comes with the accuracy, the random row, the degenerate share, the
+# So a faithfulness score never travels alone. It comes with the accuracy, the random row, the degenerate share, the
 # replacement, and an interval.
 #
 # ## Exercises
@@ -703,9 +706,9 @@ check_answer(answer, (factorial(10), ten.evaluations.item()))
 # ```{exercise} A perfect score for nothing
 # :label: ex-05-4
 #
-# A classifier says 0.8 for every text, whatever is in it. Which normalised sufficiency and which normalised
-# comprehensiveness does *any* attribution get? Set `answer` to the pair. Then build a classifier with a sufficiency of 1
-# and an accuracy far *below* chance.
+# A classifier gives its class the probability 0.8 for every text, whatever is in it. Which normalised sufficiency and which
+# normalised comprehensiveness does *any* attribution get? Set `answer` to the pair. Then say how low the accuracy of such
+# a classifier can be.
 # ```
 
 # %%
@@ -726,8 +729,8 @@ check_answer(answer, expected)
 # :class: dropdown
 # ````
 #
-# Nothing falls, so that sufficiency is $1 - 0$ and comprehensiveness $0$. For the second part: predict the rarer class
-# for every text.
+# Nothing falls, so that sufficiency is $1 - 0$ and comprehensiveness $0$. The accuracy is lowest if the class is the rarer
+# one: then it is the share of that class.
 
 # %%
 answer = (1.0, 0.0)

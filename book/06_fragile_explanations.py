@@ -14,8 +14,8 @@
 # # Fragile explanations
 #
 # **What you will learn.** How to find a change of the input that leaves the prediction as it is and turns the explanation
-# round. How to compare two explanations. Why the roughness of the model is behind it. And why an explanation that never
-# changes is no better.
+# round. How to compare two explanations. How a rough model makes this possible. And why an explanation that never changes
+# is no better.
 #
 # **Time.** Forty minutes to read and try. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
 #
@@ -25,8 +25,8 @@
 # explanation points at *"superb"*. The reviewer inserts *"really"* somewhere. The classifier still says positive, and just
 # as surely. Now the explanation points at *"plot"*.
 #
-# Which of the two explanations would you show to the reviewer? If a change that means nothing changes the explanation,
-# then the explanation was about something other than the meaning. Such explanations are called {term}`fragile`
+# Which of the two explanations would you show to the reviewer? If a change without a meaning changes the explanation, then
+# the explanation was about something other than the meaning. Such explanations are called {term}`fragile`
 # {cite:p}`ghorbani-etal-2019-fragile`. They can also be *made* to say what somebody wants
 # {cite:p}`dombrowski-etal-2019-geometry`.
 #
@@ -278,11 +278,11 @@ for each, part in table.groupby("size"):
           f"{'with' if apart else 'without'} a gap between the intervals")
 
 # %% [markdown]
-# Read the two panels together. Where the left line falls and the right one stays low, the prediction is the same for all
-# purposes, and its explanation another one.
+# Read the two panels together. Where the attack's line falls on the left and stays low on the right, the prediction is the
+# same for all practical purposes, and its explanation is another.
 #
 # Here is one text. Of those predicted with a probability above 0.8, if there are any, it is the one whose explanation moved
-# the most at the size of the settings. So it is **not** typical: {numref}`fig-06-attack` shows the typical one.
+# the most at the size of the settings. So it is **not** typical: {numref}`fig-06-attack` shows the means.
 
 # %%
 change = attacks[size] if size in attacks else attack(size)
@@ -328,9 +328,11 @@ for name, row in compared.iterrows():
 
 # %% [markdown]
 # Read this table with care. An attack is a search, and a search may fail: a value near the control says that *this* search,
-# with so many steps, found nothing. And a score may be fragile by its own making. It is a sum over the dimensions of
-# products of both signs. If these mostly cancel, a small rest decides the order. How much is left after summing, and how
-# much would random signs leave?
+# with so many steps, found nothing.
+#
+# And a score may be fragile because of the way it is made. A score by gradients is a sum over the dimensions, of products
+# of both signs. If these mostly cancel, a small rest decides the order. How much is left after summing, and how much would
+# random signs leave?
 
 # %%
 slope = gradient(embeddings).detach()
@@ -341,7 +343,7 @@ for name, factor in {"e times gradient": embeddings, "(e - b) times gradient": e
     print(f"{name}: {left[0]:.1%} of the magnitudes are left; with random signs {left[1]:.1%}")
 
 # %% [markdown]
-# Where hardly more is left than random signs leave, the scores are small rests of large terms, and a small change of the
+# Where hardly more is left than random signs leave, the scores are small rests of large terms. Then a small change of the
 # terms can turn their order round.
 #
 # ## A prediction that does not stay
@@ -355,9 +357,9 @@ perturbation_slider(classifier, text, seed=seed)
 # %% [markdown]
 # ## A change that a person could make
 #
-# Embeddings that were moved belong to no text. So do it with words: insert one that hardly means anything, anywhere. Keep
-# the changes that leave the class as it is. Compare the scores of the tokens that were there before. The attribution is
-# Integrated Gradients now, the default.
+# Embeddings that were moved belong to no text. So do it with words: insert one that hardly means anything, at each place in
+# turn. Keep the changes that leave the class as it is. Compare the scores of the tokens that were there before. The
+# attribution is now Integrated Gradients, the default.
 
 # %%
 words = text.split()
@@ -387,7 +389,8 @@ heatmap({"before": reference, "one word more": found[0][1]}, classifier.label_na
 #
 # {py:func}`regex_lib.checks.stability` makes such changes for many texts and attributions: tokens put in, typing errors,
 # noise on the embeddings. The changes are random, not attacks. It leaves out the changes that alter the class, and it
-# never gives a number without {term}`comprehensiveness` beside it. You will see why.
+# never gives a number without {term}`comprehensiveness` beside it. You will see why. (There is one classifier here, so the
+# accuracy is the one printed at the beginning, for all rows.)
 #
 # Two methods in the list are there as a warning: `random`, and `by_position`, which says that the first token matters
 # most, then the second, whatever they are. **Predict, before you run:** which attribution will be the most stable one?
@@ -432,14 +435,14 @@ print(f"comprehensiveness of by_position minus random: {gain['by_position']:+.3f
 # worthless.** A constant is its optimum.
 #
 # This is more than a curiosity. Training for robustness makes a model react less to small changes, and so its
-# explanations move less *by construction*. A paper that reports only that has reported that the training did what it
-# does. The same goes for {py:func}`regex_lib.metrics.max_sensitivity`, the largest change of the scores under noise
-# {cite:p}`yeh-etal-2019-infidelity`: the package refuses to put it into a table alone.
+# explanations move less *by construction*. A paper that reports nothing else has shown that the training did its job, and
+# nothing about the explanations. The same goes for {py:func}`regex_lib.metrics.max_sensitivity`, the largest change of the
+# scores under noise {cite:p}`yeh-etal-2019-infidelity`: never report it alone.
 #
 # Two more cautions. `smooth_grad` averages the gradient over noisy copies {cite:p}`smilkov-etal-2017-smoothgrad`, and
 # draws the same noise before and after where the tokens are the same: part of its stability under `noise` is borrowed.
-# And `attention` has no sign, so that its order is made of one kind of thing only. Compare the rows of one column, never
-# two columns.
+# And `attention` has no sign, so its order answers a simpler question than that of the others: how much, not for or
+# against. Compare the rows of one column, never two columns: the changes are not of one size.
 #
 # ## Why: the model is rough
 #
@@ -519,17 +522,17 @@ print(f"the change that is worst for the prediction moves it {further} than that
 # Now a trap. Input gradient regularisation, the next chapter's subject, makes the gradient *small*. But {eq}`eq-06-bound`
 # divides by that size. A model whose logits are divided by ten has a gradient ten times smaller, and exactly as fragile
 # explanations (try it in the exercises). What helps is a function that is *smooth*: a gradient that is nearly the same all
-# around the text. A penalty on the gradient at all training texts, and virtual adversarial training, push towards that,
-# because a function without ripples is the cheapest way to be flat nearly everywhere. Whether they get there is a matter
-# for measurement: {doc}`07_input_gradient_regularisation` and {doc}`08_virtual_adversarial_training`.
+# around the text. A penalty on the gradient at all training texts, and virtual adversarial training, may push towards that,
+# because a function without ripples is one way to be flat nearly everywhere. Whether they get there is measured in
+# {doc}`07_input_gradient_regularisation` and {doc}`08_virtual_adversarial_training`.
 #
 # ## What can go wrong
 #
-# - **No control.** Any explanation moves under noise. An attack is one only if it does more than a random change of its
-#   size.
+# - **No control.** Any explanation that reads the model moves a little under noise. An attack deserves its name only if it
+#   does more than a random change of its size.
 # - **A changed prediction.** If the class changes, the explanation *should* change. Here such cases are left out, and the
 #   share of those kept stands in the table. Leaving out is a choice too: a brittle model keeps its easiest texts.
-# - **The best of many tries.** The text above is the worst of all. Look at the mean before you tell the story.
+# - **The best of many tries.** The text shown above is the worst of all. Look at the mean before you tell the story.
 # - **Ties.** Where all scores are equal there is no order, and no correlation.
 # - **Stability as a goal.** See `by_position`.
 #
@@ -542,7 +545,7 @@ print(f"the change that is worst for the prediction moves it {further} than that
 # attribution needs its own. And a change of embeddings is not a change of meaning, nor even of a text: what a small
 # change *is* for words remains open {cite:p}`alvarez-melis-jaakkola-2018-robustness`. Finally, a fragile explanation may
 # be faithful: if the model's gradient does turn round, an explanation by gradients must tell so. Then the model is to
-# blame, and it is the model that the next two chapters change.
+# blame, and the model is what the next two chapters change.
 #
 # ## Summary
 #
@@ -552,7 +555,7 @@ print(f"the change that is worst for the prediction moves it {further} than that
 #
 # ## Exercises
 #
-# ```{exercise} The schoolbook's formula
+# ```{exercise} The textbook formula
 # :label: ex-06-1
 #
 # Without ties, Spearman's correlation is $1 - 6 \sum_i d_i^2 / (n (n^2 - 1))$, with $d_i$ the difference of the ranks of
@@ -585,11 +588,11 @@ check_answer(answer, metrics.rank_correlation(one, other, torch.ones_like(one) >
 # ````{solution-end}
 # ````
 #
-# ```{exercise} How low may a ripple be?
+# ```{exercise} How high may a ripple be?
 # :label: ex-06-2
 #
-# In {eq}`eq-06-ripple`, let the ripple have the width $w = 0.005$. How low must its height $h$ stay, so that the slope is
-# never negative? Set `answer` to the largest such $h$.
+# In {eq}`eq-06-ripple`, let the ripple have the width $w = 0.005$. How high may it be before the slope becomes negative
+# somewhere? Set `answer` to the largest height $h$ at which it does not.
 # ```
 
 # %%
@@ -624,8 +627,8 @@ check_answer(answer, heights[lowest >= -1e-6].amax().item(), tolerance=1e-3)
 # :label: ex-06-3
 #
 # Divide a model's logits by ten. By what factor does the squared norm of the logit's gradient change? And what becomes of
-# the rank correlation between the explanations before and after a random change, if it was `rho` on some text? Set
-# `answer` to the pair of the factor and the new correlation.
+# the rank correlation between the explanations before and after a random change? For the first text it was `rho`, which
+# the cell computes. Set `answer` to the pair of the factor and the new correlation.
 # ```
 
 # %%
@@ -708,6 +711,6 @@ check_answer(answer, expected, tolerance=1e-2)
 # ## Further reading
 #
 # {cite:t}`ghorbani-etal-2019-fragile` showed fragility for images, and gave the argument by curvature.
-# {cite:t}`dombrowski-etal-2019-geometry` turn explanations into any picture, and explain it by geometry.
-# {cite:t}`yeh-etal-2019-infidelity` define sensitivity, and {cite:t}`alvarez-melis-jaakkola-2018-robustness` ask for it as
-# a property. {cite:t}`smilkov-etal-2017-smoothgrad` smooth the explanation rather than the model.
+# {cite:t}`dombrowski-etal-2019-geometry` turn explanations into any picture they like, and explain by geometry why they can.
+# {cite:t}`yeh-etal-2019-infidelity` define sensitivity. {cite:t}`alvarez-melis-jaakkola-2018-robustness` argue that
+# explanations should be robust. {cite:t}`smilkov-etal-2017-smoothgrad` smooth the explanation rather than the model.

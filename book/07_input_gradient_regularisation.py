@@ -13,22 +13,23 @@
 # %% [markdown]
 # # Input gradient regularisation
 #
-# **What you will learn.** How to train a classifier whose loss is flat around each text, by a penalty on a gradient;
-# what that promises for explanations, and what it does not; what it costs; and how it fails while the scores look good.
+# **What you will learn.** How to train a classifier whose loss is flat around each text, by a penalty on a gradient.
+# What that promises for explanations, and what it does not. What it costs. And how it can fail while a score looks
+# excellent.
 #
 # **Time.** Half an hour to read. The code runs in a few minutes on a GPU, or on two CPU cores with the small sizes.
 #
 # ## The question
 #
-# *"The soup was cold, but the waiter made us laugh all evening."* A classifier says positive. You move the embedding of
-# each word a little, by less than the distance to a synonym. The prediction stays, as it should. Does the explanation?
+# *"The story is old, but the two leads made us laugh all evening."* A classifier says positive. You move the embedding of
+# each word a little. The prediction stays, as it should. Does the explanation?
 #
 # {doc}`06_fragile_explanations` has shown that it need not. An explanation that changes when nothing of substance has
 # changed is hard to trust.
 #
 # One suspect is the slope. Where the loss climbs steeply in many directions, a small move goes a long way. So ask for
 # gentle slopes in training: measure how steep the loss is at each text, and add that to what is minimised. This is
-# {term}`input gradient regularisation`, IGR. It is the first of the two {term}`robust` terms of REGEX
+# {term}`input gradient regularisation`, IGR for short. REGEX trains for robustness with two terms, and this is the first
 # {cite:p}`li-etal-2023-regex`.
 #
 # ## Settings
@@ -36,10 +37,10 @@
 # The next cell holds everything you may want to change. The defaults are meant for a GPU.
 
 # %% tags=["parameters"]
-data: str = "reviews"  # a data set's name, or a file or folder of your own
+data: str = "sst"  # a data set's name, or a file or folder of your own
 model: str = "minilm"  # minilm, bert, roberta, distilbert, or a hub id
 layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all
-epochs: float = 5
+epochs: float = 3
 batch_size: int = 16
 learning_rate: float = 1e-4
 max_train: "Optional[int]" = None  # train on so many texts; None takes all
@@ -56,7 +57,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from regex_lib.attributions import attribute
+from regex_lib.attributions import attribute, input_x_gradient
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
 from regex_lib.evaluation import classify, evaluate_faithfulness
@@ -66,7 +67,7 @@ from regex_lib.losses import (
     input_gradient_penalty,
     uniform_cross_entropy,
 )
-from regex_lib.metrics import rank_correlation
+from regex_lib.metrics import embedding_noise, paired_bootstrap, rank_correlation
 from regex_lib.models import load_classifier
 from regex_lib.plots import RECIPE_COLOURS, attribution_switcher, figure_style
 from regex_lib.study import read_table
@@ -93,16 +94,17 @@ print(f"accuracy on the {len(texts['test'])} test texts: {accuracy:.3f}")
 # %% [markdown]
 # ## The maths
 #
-# Write $\ell$ for the cross-entropy of one text, $e$ for its embeddings, and $r$ for a small change of them. Taylor's
-# formula, cut off after the first order, says how the loss changes:
+# Write $\ell$ for the cross-entropy of one text ($L_{ce,b}$ in the {doc}`notation`, for text $b$), $e$ for its
+# embeddings, and $r$ for a small change of them. Taylor's formula, cut off after the first order, says how the loss
+# changes:
 #
 # $$
 # \ell(e + r) = \ell(e) + \nabla_e \ell(e)^\top r + O(\lVert r \rVert_2^2)
 # $$ (eq-07-taylor)
 #
 # For a small $r$ the middle term is all that matters. It is largest when $r$ points along the gradient, and is then the
-# length of the gradient times the length of $r$. So the length of the gradient *is* the steepest slope. IGR adds its
-# square to the loss, with a weight $w_{igr}$:
+# length of the gradient times the length of $r$. So the length of the gradient *is* the steepest slope. IGR adds the
+# square of that length to the loss, with a weight $w_{igr}$:
 #
 # $$
 # L_{igr} = \frac{1}{B} \sum_{b=1}^{B} \lVert \nabla_{e_b} \ell_b \rVert_2^2
@@ -115,20 +117,22 @@ print(f"accuracy on the {len(texts['test'])} test texts: {accuracy:.3f}")
 #
 # ### What follows for an explanation
 #
-# A gradient explanation gives each token $i$ the part $\nabla_{e_i} \ell^\top (e_i - \text{baseline}_i)$. That is the
-# middle term of {eq}`eq-07-taylor` again, cut into tokens. Now move the text by $r$. By the triangle inequality the
-# gradient changes by no more than
+# An explanation by gradients, such as input times gradient ({doc}`04_attributions`), gives each token $i$ a score like
+# $\nabla_{e_i} \ell^\top e_i$. (To keep it simple, the loss is explained here. An attribution explains a logit; how the two
+# slopes are related follows below.) Now move the text by $r$. By the triangle inequality the gradient changes by no more
+# than
 #
 # $$
 # \lVert \nabla_e \ell(e + r) - \nabla_e \ell(e) \rVert_2
 # \le \lVert \nabla_e \ell(e + r) \rVert_2 + \lVert \nabla_e \ell(e) \rVert_2 .
 # $$ (eq-07-change)
 #
-# Both terms on the right are small if the penalty works. So the explanation changes little *in size*.
+# If the penalty makes the gradient short at the text *and around it*, both terms on the right are small. Then the scores
+# change little *in size*.
 #
 # Read that twice, because it promises less than it seems to. A gradient that is half as long changes by half as much
 # even if it turns by the same angle. The *order* of the tokens, which is what a reader looks at, is a matter of the
-# angle. You will measure both.
+# angle. That was the trap at the end of the last chapter. You will measure both.
 #
 # ## From scratch
 #
@@ -154,7 +158,8 @@ torch.testing.assert_close(penalty, input_gradient_penalty(losses, embeddings, m
 print(f"penalty {penalty.item():.4g}, cross-entropy {losses.mean().item():.4g}")
 
 # %% [markdown]
-# The package's function is {py:func}`regex_lib.losses.input_gradient_penalty`. Two details of the code matter:
+# The assertion compares your penalty with {py:func}`regex_lib.losses.input_gradient_penalty`, the package's function. Two
+# details of the code matter:
 #
 # - The losses are **summed** over the batch before differentiating. No text's loss depends on another text, so the sum
 #   gives each text its own gradient. A mean would make every gradient smaller by the batch size (exercise 2).
@@ -187,20 +192,22 @@ places = {
     "b": (2, 0, "encoder,\nbackwards"), "g": (1, 0, "gradient\n$\\nabla_e\\,\\ell$"),
     "p": (0, 0, "penalty\n$\\Vert\\nabla_e\\,\\ell\\,\\Vert_2^2$"),
 }  # fmt: skip
-solid = {"arrowstyle": "-|>", "color": "black", "shrinkA": 26, "shrinkB": 26, "lw": 1.6}
-dashed = solid | {"color": RECIPE_COLOURS["igr"], "ls": "--", "connectionstyle": "arc3,rad=0.45"}
+solid = {"arrowstyle": "-|>", "color": "black", "shrinkA": 1, "shrinkB": 1, "lw": 1.6}
+dashed = solid | {"color": RECIPE_COLOURS["igr"], "ls": "--", "connectionstyle": "arc3,rad=0.4"}
+box = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": "black"}
 with figure_style():
-    figure, axis = plt.subplots(figsize=(6.6, 3.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    axis.set(xlim=(-0.5, 3.5), ylim=(-0.6, 1.6))
+    axis.axis("off")
+    boxes = {key: axis.text(x, y, name, ha="center", va="center", fontsize=11, bbox=box)
+             for key, (x, y, name) in places.items()}  # fmt: skip
+    figure.canvas.draw()  # so that the arrows know where the boxes end
     for pairs, arrow in (("ef fl lb bg gp", solid), ("pg gb bl lf", dashed)):
         for start, end in pairs.split():
-            axis.annotate("", places[end][:2], places[start][:2], arrowprops=arrow)
-    for x, y, name in ((1.55, 1.12, "1"), (1.55, 0.12, "2"), (2.75, 0.1, "3")):
+            ends = {"patchA": boxes[start].get_bbox_patch(), "patchB": boxes[end].get_bbox_patch()}
+            axis.annotate("", places[end][:2], places[start][:2], arrowprops=arrow | ends)
+    for x, y, name in ((1.5, 1.12, "1"), (1.5, 0.12, "2"), (2.95, 0.3, "3")):
         axis.text(x, y, name, ha="center", weight="bold")
-    for x, y, name in places.values():
-        box = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": "black"}
-        axis.text(x, y, name, ha="center", va="center", fontsize=11, bbox=box)
-    axis.set(xlim=(-0.5, 3.5), ylim=(-0.6, 1.5))
-    axis.axis("off")
 plt.show()
 
 # %% [markdown]
@@ -213,9 +220,10 @@ plt.show()
 # \nabla_e \ell = -\,(1 - p_y) \; \nabla_e (z_y - z_{y'})
 # $$ (eq-07-factors)
 #
-# The first factor is the doubt: it is small when the model is sure of the right class. The second is the **slope** of
-# the margin, the difference of the logits. Only the second is what you want to be small. A penalty on the product can be
-# paid either way. So measure each by itself, before and after:
+# The first factor is the **doubt**: it is small when the model is sure of the right class. The second is the **slope** of
+# the margin, where the margin is the difference of the logits. An explanation rests on the slope, so the slope is what
+# you want to be gentler. But the penalty is on the product, and a model can lower it either way. So measure each factor
+# by itself. First for the plain classifier:
 
 # %%
 rows = texts["test"].select(range(min(64, len(texts["test"]))))
@@ -249,7 +257,7 @@ pd.DataFrame({"vanilla": look(classifiers["vanilla"])}).T.style.format(precision
 #
 # **Without labels.** The gradient of {py:func}`regex_lib.losses.uniform_cross_entropy`, the cross-entropy to the
 # uniform distribution, needs no label. For two classes its first factor is not the doubt but $|p_y - \frac{1}{2}|$. It
-# is small where the model is *unsure*, so that this penalty cannot be paid by confidence.
+# is small where the model is *unsure*. So the model cannot lower this penalty by confidence, though it can by doubt.
 #
 # **Without a double backward.** Take a small step of length $h$ in the direction $u$ of the gradient, and see how far
 # the loss climbs:
@@ -259,10 +267,10 @@ pd.DataFrame({"vanilla": look(classifiers["vanilla"])}).T.style.format(precision
 # \qquad u = \frac{\nabla_e \ell}{\lVert \nabla_e \ell \rVert_2}
 # $$ (eq-07-difference)
 #
-# It needs one more forward pass instead of a double backward, and any attention kernel will do. It is
+# It needs one more forward pass instead of a double backward, and any attention kernel will do. The function is
 # {py:func}`regex_lib.losses.finite_difference_penalty`. Its step is a share of the norm of $e$. A large step sees the
-# curvature as well, and for a very small step the two losses are too close to subtract in single precision. The table
-# shows the estimate divided by the exact value: 1 is perfect.
+# curvature as well. A very small one leaves two losses that are almost equal, and their difference is lost to rounding
+# in single precision. The table shows the estimate divided by the exact value: 1 is perfect.
 
 # %%
 def loss_at(moved):
@@ -287,9 +295,9 @@ table.style.format(precision=3).format("{:.4g}", subset="exact")
 # %% [markdown]
 # ## With the package
 #
-# A {py:class}`regex_lib.training.Recipe` has the weight as `igr_weight`. Train two more classifiers from the same start
-# on the same texts in the same order: one with the weight of the recipe `igr`, which a search on validation data chose,
-# and one with a weight that is far too high.
+# In a {py:class}`regex_lib.training.Recipe` the weight is called `igr_weight`. Train two more classifiers, from the same
+# start on the same texts in the same order. One has the weight of the recipe `igr`, which comes from a search on
+# validation data. The other has a weight that is meant to be far too high.
 #
 # ```{admonition} Predict before you run
 # :class: tip
@@ -312,12 +320,12 @@ effect = {
 }
 effect = pd.DataFrame(effect).T.drop(columns="macro_f1")
 frequent = pd.Series(texts["test"]["label"]).value_counts(normalize=True).max()
-print(f"the most frequent class alone would have an accuracy of {frequent:.3f}")
+print(f"always naming the most frequent class would have an accuracy of {frequent:.3f}")
 effect.style.format(precision=3).format("{:g}", subset="weight")
 
 # %% [markdown]
-# `ece` is the {term}`calibration` error. Compare `doubt` and `slope`: they tell *how* the gradient got smaller. The next
-# cell says it in words.
+# `ece` is the {term}`calibration` error of {doc}`03_classifier_and_data`. Compare `doubt` and `slope` between the rows:
+# they tell *how* the gradient changed. The next cell says it in words.
 
 # %%
 change = (effect.loc["igr"] / effect.loc["vanilla"]).round(2)
@@ -328,55 +336,95 @@ if change["gradient"] >= 1:
 elif change["slope"] < 1:
     print("The gradient is shorter, and the margin is flatter: what the penalty is for.")
 else:
-    print("The gradient is shorter, but the margin is no flatter: the penalty was paid by confidence.")
+    print("The gradient is shorter, but the margin is no flatter: look at the doubt.")
 
 # %% [markdown]
-# ## Are explanations smoother?
+# ## Are explanations steadier?
 #
-# Move each text in a random direction by a tenth of its norm, and compare the token scores before and after. The scores
-# are the gradient times the embeddings, summed over the dimensions. Two numbers:
+# Explain some texts by input times gradient. Then move their embeddings, in two ways, and explain them again, for the same
+# class:
 #
-# - how far the scores moved, in their own units: {eq}`eq-07-change` says it should be less;
-# - the rank correlation of the scores before and after: 1 if all tokens keep their places.
-#
-# The {term}`control` compares the scores with *random* scores. Its correlation should be near 0.
+# - by a **random** change of a twentieth of their norm, the {term}`control`;
+# - by an **attack** of the same size: a short version of that in {doc}`06_fragile_explanations`. It climbs towards scores
+#   that are as unlike the old ones as possible (by their cosine), and the prediction has to stay. Of its steps, the one
+#   with the lowest rank correlation counts.
 
 # %%
-def stability(classifier, size=0.1):
-    generator = torch.Generator().manual_seed(seed)
-    batch = classifier.tokenize(rows["text"])
-    mask, content = batch.attention_mask, batch.content_mask
-    embeddings = classifier.embed(batch.input_ids).detach() * mask[..., None]
-    noise = torch.randn(embeddings.shape, generator=generator).to(embeddings) * mask[..., None]
-    move = size * noise * (embeddings.norm(dim=(1, 2)) / noise.norm(dim=(1, 2)))[:, None, None]
-    scores = []
-    for moved in (embeddings, embeddings + move):
-        margin = classifier(moved.requires_grad_(), mask).logits.diff(dim=-1)[:, 0]
-        slope = input_gradient(margin, moved, mask, create_graph=False)
-        scores.append((slope * moved).sum(-1).detach() * content)
-    before, after = scores
-    control = torch.rand(before.shape, generator=generator).to(before)
-    return {
-        "size of the scores": before.norm(dim=1).mean().item(),
-        "their change": (after - before).norm(dim=1).mean().item(),
-        "rank correlation": rank_correlation(before, after, content).nanmean().item(),
-        "with random scores": rank_correlation(before, control, content).nanmean().item(),
-    }
+def explain(classifier, batch, target, point):
+    """Input times gradient, with its graph, and whether the class is still `target`."""
+    logits = classifier(point, batch.attention_mask, double_backward=True).logits
+    chosen = logits.gather(1, target[:, None]).sum()
+    (slope,) = torch.autograd.grad(chosen, point, create_graph=True)
+    return (point * slope).sum(-1) * batch.content_mask, logits.argmax(-1) == target
 
 
-smooth = pd.DataFrame({name: stability(one) for name, one in classifiers.items()}).T
-smooth.style.format(precision=3)
+batch_few = classifier.tokenize(rows["text"][:32])
+points_few = classifier.embed(batch_few.input_ids).detach()
+target_few = classifier(points_few, batch_few.attention_mask).logits.argmax(-1)
+ours, _ = explain(classifier, batch_few, target_few, points_few.requires_grad_())
+theirs = input_x_gradient(
+    classifier.forward_func(), points_few.detach(), batch_few.attention_mask, target_few
+)
+theirs = theirs * batch_few.content_mask
+torch.testing.assert_close(ours.detach(), theirs, atol=1e-4, rtol=1e-3)  # other kernels, other rounding
+print(f"{len(ours)} texts explained, as the package does")
+
+
+# %%
+def steadiness(classifier, size=0.05, steps=8):
+    """For each text: size of the scores, their random change, rank correlations after both moves."""
+    batch = classifier.tokenize(rows["text"][:32])
+    content, start = batch.content_mask, classifier.embed(batch.input_ids).detach()
+    target = classifier(start, batch.attention_mask).logits.argmax(-1)
+    before = explain(classifier, batch, target, start.clone().requires_grad_())[0].detach()
+    seeds = torch.arange(len(start)) + 1000 * seed
+    change = embedding_noise(start, content, size=size, seeds=seeds)
+    length = change.norm(dim=(1, 2), keepdim=True)
+    correlations, distances = [], []
+    for _ in range(steps + 1):  # the first is the random change
+        point = (start + change).requires_grad_()
+        scores, same = explain(classifier, batch, target, point)
+        rho = rank_correlation(before, scores.detach(), content)
+        correlations.append(torch.where(same, rho, torch.nan))
+        distances.append((scores.detach() - before).norm(dim=1))
+        likeness = F.cosine_similarity(before, scores, dim=1).sum()
+        away = -torch.autograd.grad(likeness, point)[0] * content[..., None]
+        change = change + length * away / away.norm(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+        change = length * change / change.norm(dim=(1, 2), keepdim=True)
+    lowest = torch.stack(correlations).nan_to_num(nan=2.0).amin(dim=0)
+    attack = torch.where(lowest > 1, torch.nan, lowest)
+    return {"size": before.norm(dim=1), "change": distances[0], "random": correlations[0], "attack": attack}
+
+
+# %%
+steady = {name: steadiness(one) for name, one in classifiers.items()}
+pd.DataFrame(
+    {name: {"size of the scores": found["size"].mean().item(),
+            "their change, random": found["change"].mean().item(),
+            "rank correlation, random": found["random"].nanmean().item(),
+            "rank correlation, attack": found["attack"].nanmean().item()}
+     for name, found in steady.items()}
+).T.style.format("{:.3g}")  # fmt: skip
+
+# %%
+gain = paired_bootstrap(steady["igr"]["attack"].cpu(), steady["vanilla"]["attack"].cpu(), seed=seed)
+smaller = steady["igr"]["change"].mean() / steady["vanilla"]["change"].mean()
+size = steady["igr"]["size"].mean() / steady["vanilla"]["size"].mean()
+print(f"igr against vanilla: the scores have {size:.2f} times the size, and change by {smaller:.2f} times as much")
+print(f"rank correlation under attack, igr minus vanilla: {gain.estimate:+.2f}, "
+      f"from {gain.low:+.2f} to {gain.high:+.2f}")
+print("so by this test the explanations of igr are", "steadier" if gain.low > 0 else "not clearly steadier")
 
 # %% [markdown]
-# If the change falls just as the size does, the explanation is *smaller*, not *steadier*. The rank correlation decides.
-# And look at the model with the weight that is too high: whatever its explanations do, there is a reason not to care,
-# which is its accuracy.
+# If the change falls just as the size does, the explanation is *smaller*, not *steadier*. The rank correlation decides,
+# and the attack is the harder test of the two. And look at the model with the weight that is too high: whatever its
+# explanations do, there is a reason not to care, which is its accuracy.
 #
-# The same sentence, explained by the three models with Integrated Gradients ({doc}`04_attributions`). The colours are
-# scaled by the strongest token of each explanation, so they show order, not size.
+# Here is the sentence from the beginning, explained by the three models with Integrated Gradients. The colours are scaled
+# by the strongest token of each explanation, so they show order, not size.
 
 # %%
-sentence = "The soup was cold, but the waiter made us laugh all evening."
+sentence = "The story is old, but the two leads made us laugh all evening."
 for one in classifiers.values():
     one.label_names = ["negative", "positive"]
 explanations = {name: attribute(one, [sentence])[0] for name, one in classifiers.items()}
@@ -385,8 +433,9 @@ attribution_switcher(explanations, classifiers["vanilla"].label_names)
 # %% [markdown]
 # ## Is it more faithful?
 #
-# {term}`sufficiency` and {term}`comprehensiveness` of Integrated Gradients, each beside random scores on the same model
-# ({doc}`05_measuring_faithfulness`). Removed tokens become [MASK].
+# Steady is not the same as {term}`faithful`. So measure the {term}`sufficiency` and {term}`comprehensiveness` of
+# Integrated Gradients, each beside random scores on the same model ({doc}`05_measuring_faithfulness`). Removed tokens
+# become [MASK].
 
 # %%
 frames = []
@@ -430,8 +479,8 @@ plt.show()
 # ## What it costs
 #
 # A step of `vanilla` is one forward and one backward pass. The exact penalty adds a backward pass to the input, and
-# makes the last backward pass twice as long. The finite difference adds a forward and two backward passes, but keeps the
-# fast kernels. Measure it, and read the ratio:
+# makes the last backward pass about twice as long. The finite difference adds a forward and two backward passes, but
+# keeps the fast kernels. Measure it, and read the ratio. On a busy or a small machine it wobbles.
 
 # %%
 def seconds_per_step(recipe, steps=5):
@@ -464,9 +513,9 @@ costs.style.format(precision=3)
 #
 # ## The search behind the weight
 #
-# The library's weight comes from a search on the validation split of SST {cite:p}`socher2013recursive`: one seed, a small
-# encoder, [MASK] as the replacement. These are its rows for IGR, with the weight 0 as the baseline and random scores as
-# the control:
+# The package's weight comes from a search on the validation split of SST {cite:p}`socher2013recursive`: one seed, a small
+# encoder, [MASK] as the replacement. These are its rows for IGR. The weight 0 is the baseline, and random scores are the
+# control:
 
 # %%
 search = read_table("recipe_search")
@@ -482,12 +531,32 @@ wide = search.pivot_table(
     values=["sufficiency", "comprehensiveness"],
 )
 wide.columns = [f"{metric}, {method}" for metric, method in wide.columns]
+print(f"means over {search['examples'].max()} texts")
 wide.reset_index().style.format(precision=3).format("{:g}", subset="weight").hide(axis="index")
 
 # %% [markdown]
-# Look at the columns of the control as you look at those of IG. Where both move, the *scale* has moved: a flatter model
-# has another prediction for an empty text, and every score is divided by that. A gain counts when IG moves and the
-# control does not, or the other way {cite:p}`edin-etal-2025-normalized`.
+# Read the columns of the control as carefully as those of IG. Where both move, the *scale* has moved: a flatter model
+# gives an empty text another prediction, and every score is divided by a number that depends on it. What counts is how
+# far IG is from the control of the same model {cite:p}`edin-etal-2025-normalized`.
+#
+# A search is for choosing. What is reported comes from a study on the test split, with more than one seed where they are
+# measured: `seeds` says how many, and `accuracy` is a mean over as many of them as have it.
+
+# %%
+study = read_table("sst/means").query("recipe in ['vanilla', 'igr'] and split == 'test'")
+quality = study.query("kind == 'quality' and metric == 'accuracy'").set_index("recipe")["mean"]
+found = study.query("kind == 'faithfulness' and replacement == 'mask' and level == 'token'")
+found = found.query("attribution in ['random', 'integrated_gradients']")
+found = found[found["metric"].isin(["sufficiency", "comprehensiveness"])]
+found = found.pivot_table(
+    index=["recipe", "attribution", "seeds", "examples"], columns="metric", values="mean")
+missing = sorted({"vanilla", "igr"} - set(found.index.get_level_values("recipe")))
+print(f"not measured yet: {', '.join(missing)}" if missing else "both recipes are measured")
+found = found.reset_index().assign(accuracy=lambda table: table["recipe"].map(quality))
+found.style.format(precision=3, na_rep="not yet").hide(axis="index")
+
+# %% [markdown]
+# {doc}`12_in_domain` has the intervals, and all recipes.
 #
 # ## What can go wrong
 #
@@ -512,9 +581,9 @@ print(
 )
 
 # %% [markdown]
-# Compare the sufficiency of random scores with what you would expect of a useless explanation. On a model that has
-# learned nothing any few words are "sufficient", because no words are. Three things give the failure away: the accuracy,
-# the `random` row, and the share of {term}`degenerate` texts. A table without them hides it.
+# Compare the sufficiency of random scores with what you would expect of a useless explanation. If a model says the same
+# whatever it reads, any few words are "sufficient", and so are no words at all. Three things give the failure away: the
+# accuracy, the `random` row, and the share of {term}`degenerate` texts. A table without them hides it.
 #
 # ### The attention kernel has no double backward
 #
@@ -543,25 +612,29 @@ classifier.zero_grad()
 #
 # ### A sensitivity score as proof
 #
-# IGR shortens the gradient by construction. A score that measures how far explanations move then falls by construction
-# too, and a constant explanation has the best score of all. Never report it alone.
+# IGR shortens the gradient by construction. A score of how far explanations move in size then falls by construction too,
+# and a constant explanation has the best score of all. Never report it alone.
 #
 # ## Strengths and limitations
 #
-# - It is one term, has one weight, and costs nothing at inference.
-# - It is a promise about the loss near each *training* text, to first order. It says nothing about larger changes:
+# **Strengths.** It is one term with one weight, it fits any model that can be differentiated, and it costs nothing at
+# inference.
+#
+# **Limitations.**
+#
+# - It is a promise about the loss at each *training* text, to first order. It says nothing about larger changes:
 #   {doc}`08_virtual_adversarial_training` looks further.
-# - It needs labels, but for the label-free variant.
-# - It can be paid by confidence instead of flatness, and by giving up. Watch the doubt, the slope and the accuracy.
+# - Except in the label-free variant, it needs labels.
+# - A model can lower it by confidence instead of flatness, or by giving up. Watch the doubt, the slope and the accuracy.
 # - Which weight is right depends on the encoder, because the length of a gradient depends on the scale of its
-#   embeddings. What the paper used is not known to us.
+#   embeddings. We do not know which weight the paper used.
 #
 # ## Summary
 #
 # The length of the input gradient is the steepest slope of the loss. IGR adds its square to the loss, which takes a
-# double backward or a finite difference. It makes the loss flat around the training texts. Whether explanations get
-# steadier and more faithful is for the tables to say, beside the random row and the accuracy. Too high a weight gives a
-# flat model that knows nothing, and some scores praise it.
+# double backward or a finite difference. It asks for a loss that is flat around the training texts. Whether explanations
+# get steadier and more faithful is for the tables to say, beside the random row and the accuracy. Too high a weight gives
+# a flat model that knows nothing, and some scores praise it.
 #
 # ## Exercises
 #
@@ -606,7 +679,7 @@ check_answer(answer, expected.item())
 # :label: ex-07-2
 #
 # Somebody differentiates the *mean* loss of the batch instead of the sum. `wrong` is the penalty that comes out for the
-# batch above. Correct it by one factor, without another gradient, and set `answer` to the right penalty.
+# batch above. Put it right with one factor, without another gradient, and set `answer` to the right penalty.
 # ```
 
 # %%
@@ -714,4 +787,5 @@ check_answer(answer, expected.item(), tolerance=1e-2)
 #
 # {cite:t}`drucker-lecun-1992-double` draw the network that a double backward needs.
 # {cite:t}`ross-doshi-velez-2018-improving` compare the penalty with adversarial training, on images, and show the
-# gradients. The functions are on the page of the {doc}`api`, the symbols in the {doc}`notation`.
+# gradients. {cite:t}`dombrowski-etal-2019-geometry` explain why it is curvature, not length, that makes explanations
+# fragile. The functions are listed in the {doc}`api`, the symbols in the {doc}`notation`.

@@ -13,32 +13,33 @@
 # %% [markdown]
 # # Virtual adversarial training
 #
-# **What you will learn.** How to find the small change of a text that changes a prediction most, without a label; how to
-# train a classifier that withstands it; and what makes this training *virtual*.
+# **What you will learn.** How to find the small change of a text that moves a prediction most, without a label. How to
+# train a classifier that withstands it. And how virtual adversarial training differs from adversarial training.
 #
 # **Time.** Half an hour to read. The code runs in a few minutes on a GPU, or on two CPU cores with the small sizes.
 #
 # ## The question
 #
-# *"Not the best pasta in town, but I would go back tomorrow."* A classifier says positive. Move the embeddings by a few
-# percent in a random direction, and nothing happens. Choose the direction with care, and the prediction may be gone.
+# *"Not the best film of the year, but I would see it again tomorrow."* A classifier says positive. Move the embeddings by a
+# few percent in a random direction, and nothing happens. Choose the direction with care, and the prediction may be gone.
 #
-# Who cares about a direction that nobody will ever choose? You do, for two reasons. A prediction that hangs by a thread
-# is not one that a few words can explain. And a gradient explanation is made of just such directions.
+# Why care about a direction that nobody may ever choose? For two reasons. A prediction that turns over at a nudge is not
+# one that a few words can explain. And an explanation by gradients is made of just such directions.
 #
 # {doc}`07_input_gradient_regularisation` asked for a loss that is flat *at* each text. {term}`virtual adversarial training`,
-# VAT, goes further out. It looks for the worst change of a given size, and asks that the prediction survives it
-# {cite:p}`miyato-etal-2018-virtual`. It is the second {term}`robust` term of REGEX {cite:p}`li-etal-2023-regex`.
+# VAT for short, goes further out. It looks for the worst change of a given size, and asks that the prediction survives it
+# {cite:p}`miyato-etal-2018-virtual`. REGEX trains for robustness with two terms, and this is the second
+# {cite:p}`li-etal-2023-regex`.
 #
 # ## Settings
 #
 # The next cell holds everything you may want to change. The defaults are meant for a GPU.
 
 # %% tags=["parameters"]
-data: str = "reviews"  # a data set's name, or a file or folder of your own
+data: str = "sst"  # a data set's name, or a file or folder of your own
 model: str = "minilm"  # minilm, bert, roberta, distilbert, or a hub id
 layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all
-epochs: float = 5
+epochs: float = 3
 batch_size: int = 16
 learning_rate: float = 1e-4
 max_train: "Optional[int]" = None  # train on so many texts; None takes all
@@ -49,11 +50,13 @@ seed: int = 0
 import json
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 
 from regex_lib.book import check_answer
+from regex_lib.checks import stability, summarise
 from regex_lib.data import load_data
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.losses import (
@@ -66,10 +69,10 @@ from regex_lib.losses import (
 from regex_lib.models import load_classifier
 from regex_lib.plots import RECIPE_COLOURS, figure_style, perturbation_slider
 from regex_lib.study import read_table
-from regex_lib.training import find_recipe, train
+from regex_lib.training import RegexObjective, find_recipe, train
 
 # %% [markdown]
-# Again you need a plain classifier first.
+# Again you need a plain classifier first, `vanilla`, trained with cross-entropy alone.
 
 # %%
 texts = load_data(data)
@@ -82,40 +85,74 @@ settings = {
 }
 classifier = load_classifier(model, layers=layers, seed=seed)
 classifier.label_names = ["negative", "positive"]
-classifiers, runs = {"vanilla": classifier}, {}
-runs["vanilla"] = train(classifier, texts, "vanilla", **settings)
+classifiers = {"vanilla": classifier}
+run = train(classifier, texts, "vanilla", **settings)
 accuracy = classify(classifier, texts["test"])["accuracy"]
-print(f"{data}: {runs['vanilla'].settings['train_texts']} texts, {runs['vanilla'].device}")
+print(f"{data}: {run.settings['train_texts']} texts, {run.device}")
 print(f"accuracy on the {len(texts['test'])} test texts: {accuracy:.3f}")
 
 # %% [markdown]
-# Move the slider. The strength is a share of the norm of the text's embeddings. The random direction is the
-# {term}`control`: it has the same length.
+# Move the slider. It moves the embeddings of the sentence above, once in the worst direction and once in a random one,
+# which is the {term}`control`. The strength is the length of the change, as a share of the norm of the embeddings.
 
 # %%
-sentence = "Not the best pasta in town, but I would go back tomorrow."
+sentence = "Not the best film of the year, but I would see it again tomorrow."
 perturbation_slider(classifier, sentence, seed=seed)
 
 # %% [markdown]
-# ## Adversarial, and virtual adversarial
+# ## Adversarial or virtual adversarial: what differs?
 #
-# ```{admonition} Quick check: what is the difference?
+# Both kinds of training look for a small change of the input that does harm, and train the model on the changed input.
+# They differ in what counts as harm, and in the answer that the model should give.
+#
+# {term}`Adversarial training <adversarial training>` {cite:p}`goodfellow-etal-2015-explaining` needs the right label $y$.
+# Of all changes $r$ up to some length $\delta$ it looks for the one that raises the loss of that label most, and trains
+# the model to answer $y$ there:
+#
+# $$
+# L_{adv} = \max_{\lVert r \rVert_2 \,\le\, \delta} \; -\log p_y(x + r)
+# $$ (eq-08-adversarial)
+#
+# **Virtual adversarial training** never asks for the label. It looks for the change that moves the model's *own
+# prediction* $p(x)$ most, and trains the model to answer $p(x)$ there. The prediction stands in for the label: it is a
+# *virtual* label.
+#
+# | | adversarial | virtual adversarial |
+# | --- | --- | --- |
+# | needs labels | yes | **no**: texts without labels help too {cite:p}`miyato-etal-2017-text` |
+# | what counts as harm | a larger loss of the right class | a larger divergence from the prediction at the text |
+# | the answer it asks for | the label | the prediction at the text, with all its doubts |
+# | where the model is wrong | pulls it towards the label | keeps it where it is |
+# | how the direction is found | from the first derivative of the loss | from second derivatives, because the first is 0 |
+# | what becomes smooth | the loss, around labelled texts | all probabilities, around any text |
+#
+# {numref}`fig-08-asks` shows the third and the fourth row for two classes. In both panels the model has moved to some
+# probability of the right class at the changed text. Each loss pulls it to where the curve is lowest.
+
+# %% mystnb={"image": {"alt": "Two panels of two curves over the right class's probability at the changed text. The dashed curve of adversarial training falls in both until probability 1. The solid curve of virtual adversarial training is lowest at the dotted line, the probability at the text itself: 0.9 on the left, 0.3 on the right."}, "figure": {"name": "fig-08-asks", "caption": "What the two losses ask for at the changed text. Adversarial training: the label, always. Virtual adversarial training: the prediction that the model makes at the text itself (dotted), be it right (left) or wrong (right)."}}
+after = np.linspace(0.01, 0.99, 99)  # p_y(x + r)
+with figure_style():
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3.2), sharey=True, layout="constrained")
+    for axis, before, title in zip(axes, (0.9, 0.3), ("right at the text", "wrong at the text"), strict=True):
+        virtual = before * np.log(before / after) + (1 - before) * np.log((1 - before) / (1 - after))
+        axis.plot(after, -np.log(after), "--", color="black", label="adversarial")
+        axis.plot(after, virtual, color=RECIPE_COLOURS["vat"], lw=2.5, label="virtual adversarial")
+        axis.axvline(before, color="black", lw=1, ls=":")
+        axis.set(title=title, xlabel="probability of the right class", ylim=(0, 3))
+    axes[0].set(ylabel="loss, nats")
+    axes[0].legend(fontsize="small")
+plt.show()
+
+# %% [markdown]
+# ```{admonition} The difference in short
 # :class: important
 #
-# **Adversarial training** looks for the small change of the input that raises the loss of the *right label* most, and
-# trains the model to give that label there {cite:p}`goodfellow-etal-2015-explaining`. It needs labels.
-#
-# **Virtual adversarial training** looks for the small change that moves the model's *own prediction* most, and trains
-# the model to predict there what it predicts at the text itself. The model's prediction stands in for the label: it is
-# a *virtual* label. Three things follow:
-#
-# 1. Texts **without labels** can be used as well. {cite:t}`miyato-etal-2017-text` did so with text.
-# 2. What is asked for is **local smoothness of the output distribution**. All probabilities count, not only the right
-#    class's.
-# 3. A **wrong** prediction is smoothed like a right one. Adversarial training would push it towards the label.
+# Adversarial training asks for the **right label** at the change that hurts the label most. Virtual adversarial training
+# asks for the **model's own prediction** at the change that moves the prediction most. So it needs no label, and what it
+# asks for is local smoothness of the output distribution. Being right it leaves to the cross-entropy beside it.
 # ```
 #
-# So you will find no label in the next equations.
+# You will find no label in the next equations.
 #
 # ## The maths
 #
@@ -125,8 +162,8 @@ perturbation_slider(classifier, sentence, seed=seed)
 # \Delta(x, r) = D_{KL}\big(p(x) \,\Vert\, p(x + r)\big)
 # $$ (eq-08-smoothness)
 #
-# VAT looks for the worst $r$ of a given size and makes its $\Delta$ small. Both the prediction $p(x)$ and the change $r$
-# are held constant, so that training moves $p(x + r)$ towards $p(x)$ and not the other way round:
+# VAT looks for the worst $r$ of a given size and makes its $\Delta$ small. The prediction $p(x)$ and the change $r$ are
+# both held constant, so that training moves $p(x + r)$ towards $p(x)$ and not the other way round:
 #
 # $$
 # L_{vat} = \frac{1}{B} \sum_{b=1}^{B} \Delta(x_b, r_b),
@@ -134,23 +171,24 @@ perturbation_slider(classifier, sentence, seed=seed)
 # $$ (eq-08-vat)
 #
 # How do you find the worst change? Not by following the gradient of $\Delta$ from $r = 0$. There $\Delta$ is 0, and it is
-# negative nowhere, so its gradient is 0 too. It takes the second order. With $H$ the matrix of second derivatives by $r$
-# at $r = 0$,
+# negative nowhere, so its gradient is 0 too. You need the second order. With $H$ the matrix of second derivatives of
+# $\Delta$ by $r$ at $r = 0$,
 #
 # $$
 # \Delta(x, r) \approx \tfrac{1}{2}\, r^\top H r .
 # $$ (eq-08-second-order)
 #
 # Of all $r$ of one length, the dominant eigenvector of $H$ makes this largest. $H$ is far too big to write down: it has
-# one row for each dimension of each token. But you need not. **Power iteration** finds the eigenvector from products
-# $H d$ alone, and such a product is a gradient: at a small step $\xi d$ the gradient of $\Delta$ is about $\xi H d$. So
-# start with a random direction $d$ of length 1, and repeat:
+# one row for each dimension of each token. But you do not have to. {term}`Power iteration <power iteration>` finds the
+# eigenvector from products $H d$ alone, and such a product is a gradient: at a small step $\xi d$ the gradient of $\Delta$
+# is about $\xi H d$. So start with a random direction $d$ of length 1, and repeat:
 #
 # $$
 # d \leftarrow \frac{g}{\lVert g \rVert_2}, \qquad g = \nabla_r \Delta(x, r) \,\Big|_{r = \xi d}
 # $$ (eq-08-power)
 #
-# In the end $r = \epsilon \lVert e \rVert_2\, d$. One repetition is the usual number.
+# In the end $r = \epsilon \lVert e \rVert_2\, d$. One repetition is usual. Like $\epsilon$, the size $\xi$ of the **probe** is
+# a share of the norm of $e$ in the code.
 #
 # ## From scratch
 #
@@ -182,8 +220,9 @@ def worst_change(embeddings, mask, logits, generator, epsilon=0.1, xi=0.1):
 
 
 # %% [markdown]
-# The loss, and its gradient by the weights, beside {py:func}`regex_lib.losses.virtual_adversarial_loss`. Both start from
-# the same random direction, because their generators have the same seed.
+# Compare the loss, and its gradient by the weights of the embedding layer, with
+# {py:func}`regex_lib.losses.virtual_adversarial_loss`. Both start from the same random direction, because their
+# generators have the same seed.
 
 # %%
 texts_without_labels = texts["test"]["text"][:8]
@@ -211,8 +250,8 @@ print(f"{len(texts_without_labels)} texts without labels, divergence {ours.item(
 # ## Is one repetition enough?
 #
 # For two classes you can check. There $H = p_1 p_2\, v v^\top$, where $v$ is the gradient of the difference of the two
-# logits. Its only eigenvector with a value above 0 is $v$. So the direction found should lie along $v$, up to the sign:
-# the cosine should be 1 in magnitude. With 0 repetitions the direction is random, which is the control.
+# logits. Its only eigenvector with an eigenvalue above 0 is $v$. So the direction found should lie along $v$, up to the
+# sign: the cosine should be 1 in magnitude. With 0 repetitions the direction is random, which is the control.
 
 # %%
 margin = input_gradient(logits.diff(dim=-1)[:, 0], embeddings, mask, create_graph=False)
@@ -234,19 +273,22 @@ table = pd.DataFrame(table).T.rename_axis("repetitions")
 table.style.format("{:.2f}").format("{:.2g}", subset="divergence")
 
 # %% [markdown]
-# The column `divergence` is $\Delta$ at $\epsilon = 0.1$, with the default $\xi = 0.1$. What you gain beyond the first
-# repetition is the difference of its rows.
+# The column `divergence` is $\Delta$ at $\epsilon = 0.1$, found with the default $\xi = 0.1$. What you gain by a further
+# repetition is the difference of two rows.
+#
+# The first probe goes in a random direction, in which the prediction hardly moves. From the second on it goes in a bad
+# one, and there 0.1 may be a long way: too long for the second order to be all there is. So with a large $\xi$ the cosine
+# can fall again while the divergence goes on rising. That is no fault. VAT asks for a bad change of size $\epsilon$, not
+# for the eigenvector.
 #
 # Look at the smallest $\xi$ too. In exact arithmetic it would be the best. In single precision the two predictions are
-# then equal but for rounding, and where the cosine falls there, the gradient is noise. A large $\xi$ sees the prediction
-# at some distance, where the second order is not all there is. Neither is wrong by much: VAT asks for a bad direction,
-# not for the eigenvector.
+# then equal but for rounding. Where the cosine falls there, the gradient is noise.
 #
 # ## How large is small?
 #
-# $\epsilon$ is a length. {cite:t}`miyato-etal-2017-text` normalised their word embeddings, so that one length suited all.
-# The embeddings of a pre-trained encoder are what they are. And the norm in {eq}`eq-08-vat` runs over the whole text, so
-# that a long text has a longer $e$. See what an absolute length of 1 would mean:
+# The change has a length. {cite:t}`miyato-etal-2017-text` normalised their word embeddings, so that one absolute length
+# suited all. The embeddings of a pre-trained encoder are what they are. And the norm in {eq}`eq-08-vat` runs over the
+# whole text, so that a long text has a longer $e$. See what an absolute length of 1 would mean:
 
 # %%
 sizes = []
@@ -258,14 +300,15 @@ names = ["tokens", "norm", "norm / root of tokens", "a length of 1 is"]
 pd.DataFrame(sizes, columns=names).style.format(precision=2).hide(axis="index")
 
 # %% [markdown]
-# The norm grows about with the root of the number of tokens. An absolute $\epsilon$ is a stronger change of a short text
-# than of a long one, and another one for each encoder. So the package takes $\epsilon$ and $\xi$ as **shares** of the
-# norm of $e$. `relative=False` makes them absolute, as in the papers.
+# The last but one column hardly varies: the norm grows about as the root of the number of tokens. So an absolute length is
+# a stronger change for a short text than for a long one, and another change for each encoder. The package therefore
+# takes $\epsilon$ and $\xi$ as **shares** of the norm of $e$. `relative=False` makes them absolute, as in the papers on
+# VAT.
 #
 # ## With the package
 #
 # Train two more classifiers from the same start, on the same texts in the same order. `vat` adds the new term. `robust`
-# has both terms: VAT, and the gradient penalty of {doc}`07_input_gradient_regularisation`.
+# has both terms: VAT, with a smaller weight, and the gradient penalty of {doc}`07_input_gradient_regularisation`.
 #
 # ```{admonition} Predict before you run
 # :class: tip
@@ -278,23 +321,43 @@ pd.DataFrame(sizes, columns=names).style.format(precision=2).hide(axis="index")
 for name in ("vat", "robust"):
     classifiers[name] = load_classifier(model, layers=layers, seed=seed)
     classifiers[name].label_names = ["negative", "positive"]
-    runs[name] = train(classifiers[name], texts, name, **settings)
-pd.DataFrame(
-    {
-        name: {
-            "weight of VAT": find_recipe(name).vat_weight,
-            "weight of IGR": find_recipe(name).igr_weight,
-            "accuracy": classify(one, texts["test"])["accuracy"],
-            "times vanilla's time": runs[name].seconds / runs["vanilla"].seconds,
-        }
-        for name, one in classifiers.items()
-    }
-).T.style.format("{:.3g}")
+    train(classifiers[name], texts, name, **settings)
+
+
+def forward_passes(recipe):
+    """How often one step of training sends its texts through the encoder."""
+    one, calls = load_classifier(model, layers=layers, seed=seed), []
+    one.register_forward_hook(lambda *_: calls.append(1))
+    rows = texts["train"].select(range(4))
+    step, labels = one.tokenize(rows["text"]), torch.tensor(rows["label"], device=one.device)
+    RegexObjective(one, recipe).train()(step.input_ids, step.attention_mask, step.content_mask, labels)
+    return len(calls)
+
+
+effect = {}
+for name, one in classifiers.items():
+    recipe, report = find_recipe(name), classify(one, texts["test"])
+    effect[name] = {"weight of VAT": recipe.vat_weight, "weight of IGR": recipe.igr_weight,
+                    "accuracy": report["accuracy"], "ece": report["ece"],
+                    "forward passes": forward_passes(recipe)}  # fmt: skip
+effect = pd.DataFrame(effect).T
+effect.style.format("{:.3f}").format("{:g}", subset=["weight of VAT", "weight of IGR", "forward passes"])
 
 # %% [markdown]
-# A step of VAT has three forward passes instead of one: on the text, at the probe, and at the worst change. The last two
-# and the cross-entropy need a backward pass. That is where the time goes. {doc}`21_what_it_costs` has the details.
+# A step of VAT has three forward passes: on the text, at the probe, and at the worst change. Each of them is followed by a
+# backward pass; the one from the probe goes to the input only. That is where the time goes: {doc}`21_what_it_costs`
+# measures it.
 #
+# `ece` is the {term}`calibration` error. Before you look at anything else, see whether all three have learned:
+
+# %%
+frequent = pd.Series(texts["test"]["label"]).value_counts(normalize=True).max()
+print(f"always naming the most frequent class: accuracy {frequent:.3f}")
+for name, accuracy in effect["accuracy"].items():
+    chance = accuracy < frequent + 0.05
+    print(f"{name}: {accuracy:.3f}, {'at chance: its other numbers mean nothing' if chance else 'has learned'}")
+
+# %% [markdown]
 # Now walk away from the test texts, in the worst direction of each model and in a random one.
 
 # %%
@@ -348,8 +411,9 @@ for name in ("vat", "robust"):
 at.style.format("{:.3g}")
 
 # %% [markdown]
-# The last column of the table says how special the worst direction is. If training only made the model *unsure*, both
-# directions would gain alike, and the accuracy would fall. Read the three together.
+# The last column of the table says how special the worst direction is. If training had only made the model *unsure* of
+# everything, the divergence would fall in both directions alike. Then look at the accuracy and the calibration: a model
+# that says little is steady for the wrong reason.
 #
 # The slider again, for the same sentence and the trained model:
 
@@ -359,7 +423,7 @@ perturbation_slider(classifiers["vat"], sentence, seed=seed)
 # %% [markdown]
 # ## Is it more faithful?
 #
-# That a prediction is steady does not make its explanation true. So measure {term}`sufficiency` and
+# A steady prediction does not make its explanation {term}`faithful`. So measure {term}`sufficiency` and
 # {term}`comprehensiveness` ({doc}`05_measuring_faithfulness`), with random scores on the same model as the control.
 # Removed tokens become [MASK].
 
@@ -392,49 +456,96 @@ for name in ("vat", "robust"):
 above.loc[list(classifiers)].style.format("{:+.3f}")
 
 # %% [markdown]
-# One seed and a handful of texts: take this as a look, not as a result. {doc}`12_in_domain` has several seeds and
-# intervals.
+# And are explanations steadier? {py:func}`regex_lib.checks.stability` adds noise to the embeddings, or a typing error to
+# the text, and compares the order of the tokens before and after ({doc}`06_fragile_explanations`). Comprehensiveness and
+# accuracy stand beside it, because a steady explanation of nothing is worth nothing.
+
+# %%
+names = ("by noise", "by a typing error")
+rows = {}
+for name, one in classifiers.items():
+    sample = texts["test"]["text"][: min(max_examples, 50)]
+    kinds = {"perturbations": ["noise", "typo"], "samples": 1, "noise_size": 0.1}
+    found = summarise(stability(one, sample, ["input_x_gradient"], seed=seed, **kinds))
+    found = found.set_index("perturbation").loc[["noise", "typo"]]
+    rows[name] = dict(zip(names, found["spearman"], strict=True)) | {
+        "comprehensiveness": found["comprehensiveness"].iloc[0], "accuracy": effect.loc[name, "accuracy"]}
+print(f"input times gradient: rank correlation with the scores before, mean over {len(sample)} texts")
+pd.DataFrame(rows).T.style.format("{:.3f}")
+
+# %% [markdown]
+# One seed and a handful of texts: take this as a look, not as a result. These are the rows for this chapter of the study
+# that comes with the book, on the test split of SST {cite:p}`socher2013recursive` with [MASK] as the replacement:
+
+# %%
+wanted = ["vanilla", "igr", "vat", "robust"]
+study = read_table("sst/means").query("recipe in @wanted and split == 'test'")
+quality = study.query("kind == 'quality' and metric == 'accuracy'").set_index("recipe")["mean"]
+found = study.query("kind == 'faithfulness' and replacement == 'mask' and level == 'token'")
+found = found[found["attribution"].isin(["random", "integrated_gradients"])]
+found = found[found["metric"].isin(["sufficiency", "comprehensiveness"])]
+found = found.pivot_table(
+    index=["recipe", "attribution", "seeds", "examples"], columns="metric", values="mean")
+missing = [name for name in wanted if name not in found.index.get_level_values("recipe")]
+print(f"not measured yet: {', '.join(missing)}" if missing else "all four recipes are measured")
+found = found.reset_index().assign(accuracy=lambda table: table["recipe"].map(quality))
+found.style.format(precision=3, na_rep="not yet").hide(axis="index")
+
+# %% [markdown]
+# `seeds` says how many trainings a row is a mean of, `examples` how many texts each of them was measured on. `accuracy` is
+# a mean over as many of the trainings as have one. {doc}`12_in_domain` has the intervals, and all recipes.
 #
 # ## Relatives
 #
-# | | looks for | holds the change to | compares with | labels |
+# VAT has relatives. They differ in what they look for, how they limit it, and what they compare with:
+#
+# | | looks for | limits the change by | compares with | labels |
 # | --- | --- | --- | --- | --- |
-# | IGR | the steepest slope of the loss | nothing: it is a slope | | yes |
+# | IGR | the steepest slope of the loss | nothing: it is a slope | nothing: it is made small | yes |
 # | adversarial training | the largest loss | one length per text | the label | yes |
 # | **VAT** | the largest divergence | one length per text | the model's own prediction | **no** |
 # | SMART | the largest divergence, both ways | the largest entry of each token | its own prediction, which moves too | no |
 # | FreeLB | the largest loss, in several steps | one length per text | the label, at each step | yes |
 #
-# {py:func}`regex_lib.losses.smart_loss` is by {cite:t}`jiang-etal-2020-smart`. {py:func}`regex_lib.losses.freelb_loss`
-# is by {cite:t}`zhu-etal-2020-freelb`: it climbs in steps, takes the loss at each, and puts their mean in the place of
-# the cross-entropy. The search on the validation split of SST that chose the library's weights has rows for all of them
-# (one seed; [MASK] as the replacement):
+# SMART, {py:func}`regex_lib.losses.smart_loss`, is by {cite:t}`jiang-etal-2020-smart`. FreeLB,
+# {py:func}`regex_lib.losses.freelb_loss`, is by {cite:t}`zhu-etal-2020-freelb`: it climbs in steps, takes the loss at each,
+# and puts their mean in the place of the cross-entropy.
+#
+# The package's weights come from a search on the validation split of SST (one seed, a small encoder, [MASK] as the
+# replacement). These are its rows for VAT and its relatives. `size` is the size of the change, in each recipe's own unit,
+# and `weight` that of its loss:
 
 # %%
 search = read_table("recipe_search")
 family = {"vanilla": "", "vat": "vat_epsilon", "smart": "smart_step", "freelb": "freelb_epsilon"}
 search["attribution"] = search["attribution"].replace({"integrated_gradients": "IG"})
 search = search[search["recipe"].isin(family) & search["attribution"].isin(["random", "IG"])]
-changes = zip(search["changes"], search["recipe"], strict=True)
-search = search.assign(size=[json.loads(text).get(family[name]) for text, name in changes])
-wide = search.fillna({"size": 0.0}).pivot_table(
-    index=["recipe", "size", "accuracy", "degenerate_share"],
+tried = [
+    (name, find_recipe(name).changed(**json.loads(changes)))
+    for name, changes in zip(search["recipe"], search["changes"], strict=True)
+]
+search = search.assign(
+    size=[getattr(recipe, family[name], 0.0) for name, recipe in tried],
+    weight=[getattr(recipe, f"{name}_weight", 0.0) for name, recipe in tried],
+)
+wide = search.pivot_table(
+    index=["recipe", "size", "weight", "accuracy", "degenerate_share"],
     columns="attribution",
     values=["sufficiency", "comprehensiveness"],
     sort=False,
 )
 wide.columns = [f"{metric}, {method}" for metric, method in wide.columns]
 missing = sorted(set(family) - set(search["recipe"]))
-print(f"not in the table yet: {', '.join(missing)}" if missing else "all four are in the table")
-wide.reset_index().style.format(precision=3).format("{:g}", subset="size").hide(axis="index")
+print(f"means over {search['examples'].max()} texts;", f"not there yet: {missing}" if missing else "all four are there")
+wide.reset_index().style.format(precision=3).format("{:g}", subset=["size", "weight"]).hide(axis="index")
 
 # %% [markdown]
 # ## What can go wrong
 #
 # ### The step is too large
 #
-# An adversary that may go too far can always win. Then the best a model can do against it is to say the same for every
-# text. Look at FreeLB, whose loss has no clean text in it to hold against that:
+# An adversary that may go as far as it likes can always win. Then the best that a model can do against it is to say the
+# same for every text. Look at FreeLB in the search, whose loss has no clean text in it that would speak against that:
 
 # %%
 freelb = search[search["recipe"] == "freelb"].sort_values("size")
@@ -449,14 +560,14 @@ for size, rows in freelb.groupby("size"):
     print(f"  sufficiency of IG {values['IG']}, of random {values['random']}")
 
 # %% [markdown]
-# Where a model has not learned, its sufficiency is close to 1, for Integrated Gradients and for random scores alike. An
-# explanation of a constant prediction is always sufficient. The accuracy and the random row uncover it, and so does the
-# `degenerate_share`.
+# Where a model names one class for nearly all texts with nearly the same probability, its sufficiency is close to 1, for
+# Integrated Gradients and for random scores alike: any explanation of a constant prediction is sufficient. The accuracy
+# and the random row give it away, and so does the `degenerate_share`.
 #
 # ### Dropout is measured as well
 #
 # In training, dropout switches off other parts of the network in each pass. If the second pass draws anew, the two
-# predictions differ even for $r = 0$, and VAT smooths the dropout instead of the input:
+# predictions differ even for $r = 0$. Then a part of what VAT makes small is the effect of dropout:
 
 # %%
 with torch.no_grad():
@@ -473,33 +584,41 @@ print(f"at the worst change, without dropout: {theirs.item():.3g} nats")
 #
 # ### Smooth, and wrong
 #
-# VAT keeps a prediction where it is. It does not ask whether it is right. Without the cross-entropy beside it, a
-# constant prediction is perfect. With texts that are unlike the labelled ones, VAT makes the model sure of what it
-# happens to say there.
+# VAT keeps a prediction where it is, and does not ask whether it is right. Without the cross-entropy beside it, a constant
+# prediction is perfect. And with unlabelled texts that are unlike the labelled ones, VAT makes the model steady in
+# whatever it happens to say there.
 #
 # ## Strengths and limitations
 #
-# - It needs no labels, and so can use as many texts as you have.
+# **Strengths.**
+#
+# - It needs no labels, and so can use any texts you have.
 # - It sees a neighbourhood, not only a slope, and all classes, not only the right one.
-# - It smooths in the space of embeddings. No text lies at $e + r$: a changed *word* is a much larger and quite different
-#   step. {doc}`06_fragile_explanations` changes words.
-# - It costs two more forward passes and one more backward pass a step.
-# - Its size and weight depend on the encoder. What the paper used is not known to us.
+# - It costs nothing at inference.
+#
+# **Limitations.**
+#
+# - It smooths in the space of embeddings. No text lies at $e + r$: a changed *word* is quite a different step, and usually
+#   a much larger one. {doc}`06_fragile_explanations` changes words.
+# - It costs two more forward and two more backward passes a step.
+# - It does not ask for right predictions, and can keep a model from learning if its size or weight is too large.
+# - The right size and weight depend on the encoder. We do not know which ones the paper used.
 #
 # ## Summary
 #
-# VAT finds, by power iteration, the small change that moves the model's own prediction most, and trains the prediction
-# to stay. Because that prediction is its target, it needs no label, and smooths the output distribution around any text.
-# Its size is a share of the embeddings' norm. Too large a size makes a model that says the same always, and some scores
-# praise that. `robust` is VAT and the gradient penalty together: the first half of REGEX. The second half begins with
-# {doc}`09_salient_ranking_and_masks`.
+# VAT finds, by power iteration, the small change that moves the model's own prediction most, and trains the prediction to
+# stay. Adversarial training looks for the change that hurts the *label* most, and trains the model to give the label.
+# Because VAT's target is the prediction, it needs no label, and smooths the output distribution around any text. Its size
+# is a share of the norm of the embeddings. Too large a size or weight makes a model that always says the same, and some
+# scores praise that. `robust` is VAT and the gradient penalty together: the first half of REGEX. The second half begins
+# with {doc}`09_salient_ranking_and_masks`.
 #
 # ## Exercises
 #
 # ```{exercise} A divergence by hand
 # :label: ex-08-1
 #
-# A classifier gives a text the probabilities (0.9, 0.1), and a changed text (0.6, 0.4). What is
+# A classifier gives a text the probabilities (0.9, 0.1), and the changed text (0.6, 0.4). What is
 # $D_{KL}(p(x) \,\Vert\, p(x + r))$ in nats? Set `answer` to the number.
 # ```
 
@@ -553,7 +672,7 @@ check_answer(answer, (whole / half).item(), tolerance=0.02)
 # ```{hint}
 # :class: dropdown
 #
-# $r$ occurs twice on the right-hand side.
+# How often does $r$ occur on the right-hand side?
 # ```
 #
 # ````{solution-start} ex-08-2
@@ -561,7 +680,7 @@ check_answer(answer, (whole / half).item(), tolerance=0.02)
 # ````
 #
 # $\frac{1}{2} (\frac{r}{2})^\top H\, \frac{r}{2}$ is a quarter of $\frac{1}{2} r^\top H r$. This is why tiny steps are
-# hopeless in single precision: a step a thousand times smaller has a divergence a million times smaller.
+# hopeless in single precision: a step that is a thousand times smaller gives a divergence a million times smaller.
 
 # %%
 answer = 4
@@ -608,9 +727,9 @@ check_answer(answer, expected)
 # ```{exercise} With the label
 # :label: ex-08-4
 #
-# Now the loss of *adversarial* training: the mean cross-entropy of the right labels at $e + r$, where $r$ points along
-# the gradient of that cross-entropy and has a length of 0.1 of the norm of $e$. Set `answer` to it. The check takes it
-# from FreeLB with two points, the text and $e + r$.
+# Now compute the loss of *adversarial* training, {eq}`eq-08-adversarial`: the mean cross-entropy of the right labels at
+# $e + r$. Find $r$ by one step: it points along the gradient of the cross-entropy at $e$, and has 0.1 times the norm of
+# $e$. Set `answer` to the loss. The check takes it from FreeLB with two points, $e$ and $e + r$.
 # ```
 
 # %%
@@ -637,8 +756,8 @@ check_answer(answer, expected, tolerance=1e-3)
 # :class: dropdown
 # ````
 #
-# Compare this $r$ with the one of VAT: for two classes both lie along $v$, but this one always points *away from the
-# label*.
+# For two classes and small sizes, this $r$ and that of VAT lie along the same line, that of $v$. But VAT's may point either
+# way, and this one always points *away from the label*.
 
 # %%
 gradient = input_gradient(loss_at(embeddings), embeddings, mask, create_graph=False)

@@ -17,7 +17,7 @@
 # to test that ranking against a random one. And why a model that was trained on masked texts can look better explained
 # without any explanation having been used.
 #
-# **Time.** Twenty minutes to read. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
+# **Time.** Twenty-five minutes to read. The code trains eight models: about ten minutes on a GPU.
 #
 # ## The question
 #
@@ -25,25 +25,26 @@
 #
 # > The trailer looked cheap and the poster was ugly, but I loved every minute of this film.
 #
-# Suppose an {term}`attribution` of your classifier's prediction is right. Then its weak tokens hardly matter. Perhaps
-# *"trailer"*, *"was"* and *"of"* are among them. Cover these, and the classifier should say the same as before.
+# You have an {term}`attribution` of your classifier's prediction, and suppose it is right. Then the tokens with weak scores
+# hardly matter. Perhaps *"trailer"*, *"was"* and *"of"* are among them. Cover these, and the classifier should say the
+# same as before.
 #
-# REGEX makes such a copy of every training text and works with both. If the ranking is wrong, the copy has lost the words
-# that carry the decision, and training goes on with a text that says something else.
+# REGEX makes such a copy of every training text and works with both {cite:p}`li-etal-2023-regex`. If the ranking is wrong,
+# the copy has lost the words that carry the decision, and training goes on with a text that says something else.
 #
-# So three things have to be decided: which tokens are ranked, how many are covered, and what covers them. Each is one
-# line of code, and each can be wrong without an error message.
+# Three things have to be decided: which tokens are ranked, how many are covered, and what covers them. Each is one line
+# of code, and each can be wrong without an error message.
 #
 # ## Settings
 
 # %% tags=["parameters"]
-data: str = "reviews"  # a data set's name, or a file or folder of your own
+data: str = "sst"  # a data set's name, or a file or folder of your own
 layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all
-epochs: float = 5
+epochs: float = 3
 learning_rate: float = 1e-4
 batch_size: int = 16
-max_train: "Optional[int]" = None  # train on so many texts; None takes all
-guided_texts: "Optional[int]" = None  # train further on so many, for each mask ratio of the sweep
+max_train: "Optional[int]" = 4000  # train on so many texts; None takes all
+guided_texts: "Optional[int]" = 2000  # train further on so many, for each mask ratio of the sweep
 mask_ratio: float = 0.3  # K, the share of the tokens that is masked
 other_ratio: float = 0.6  # another K for the sweep
 max_words: "Optional[int]" = None  # leave out longer texts, to save time
@@ -64,11 +65,12 @@ import torch
 from regex_lib.attributions import attribute, score_batch
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
+from regex_lib.errors import UserError
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.masks import bottom_k_mask, drop, random_k_mask, ranks, replace, token_budget
 from regex_lib.metrics import paired_bootstrap
 from regex_lib.models import evaluating, load_classifier
-from regex_lib.plots import RECIPE_COLOURS, figure_style, mask_ratio_stepper
+from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, figure_style, mask_ratio_stepper
 from regex_lib.study import read_table
 from regex_lib.training import RECIPES, find_recipe, train
 
@@ -101,13 +103,14 @@ print(f"{data}: accuracy on {len(texts['test'])} test texts {accuracy:.3f}")
 # What counts is the **magnitude** $|a_i|$. A token with a large negative score speaks *against* the prediction. It is far
 # from unimportant.
 #
-# For a share $K$, the number of masked tokens is rounded **down**:
+# How many tokens are masked? A share $K$ of them; $K$ is the paper's letter for the ratio that {doc}`notation` calls
+# $\rho$. Their number is rounded **down**:
 #
 # $$
 # k = \lfloor K n \rfloor
 # $$ (eq-09-k)
 #
-# The set $W$ holds the $k$ content tokens with the smallest magnitudes. The masked copy is
+# The set $W$ holds the $k$ content tokens with the smallest magnitudes. The masked copy $\tilde x$ is
 #
 # $$
 # \tilde x_i =
@@ -119,8 +122,8 @@ print(f"{data}: accuracy on {len(texts['test'])} test texts {accuracy:.3f}")
 #
 # ## From scratch
 #
-# The ranking for one text after another, in plain Python. Where two magnitudes are equal, somebody has to decide. Here
-# the *earlier* token counts as the stronger one, so the later one is masked first.
+# Here is the ranking in plain Python, one text after another. Where two magnitudes are equal, a rule has to decide: the
+# *earlier* token counts as the stronger one, so the later one is masked first.
 
 # %%
 def weakest(scores, content_mask, ratio):
@@ -152,21 +155,18 @@ tied = real.round()  # -1, 0 and 1 over and over
 for scores in (real, tied):
     for ratio in (0.0, 0.1, 0.3, 0.7, 1.0):
         k = token_budget(sample.content_mask, ratio, rounding="down")
-        ours, theirs = (
-            weakest(scores, sample.content_mask, ratio),
-            bottom_k_mask(scores.abs(), sample.content_mask, k),
-        )
-        torch.testing.assert_close(ours, theirs)
-        torch.testing.assert_close(
-            covered(sample.input_ids, ours, plain.mask_id), replace(sample.input_ids, theirs, plain.mask_id)
-        )
+        ours = weakest(scores, sample.content_mask, ratio)
+        theirs = bottom_k_mask(scores.abs(), sample.content_mask, k)
+        assert torch.equal(ours, theirs)
+        copy = covered(sample.input_ids, ours, plain.mask_id)
+        assert torch.equal(copy, replace(sample.input_ids, theirs, plain.mask_id))
 print(f"the same masks for {len(sample.input_ids)} texts, 5 ratios, with ties and without")
 
 # %% [markdown]
 # ## Four places to go wrong
 #
 # **Special tokens.** In the next cell the first and the last token are special, and have the smallest scores of all. They
-# must stay: without [CLS] there is nothing for the head to read.
+# must stay: [CLS] is the {term}`pooling token`, and without it there is nothing for the head to read.
 #
 # **Ties.** Three content tokens have the same score. The rule above decides, and decides the same way on every machine.
 #
@@ -190,9 +190,9 @@ pd.DataFrame(
 ).T  # fmt: skip
 
 # %% [markdown]
-# **Short texts.** How many tokens is 30 % of three? In training the package rounds down, so that a text of one token keeps
-# its token. In the faithfulness metrics of {doc}`05_measuring_faithfulness` it rounds up, so that a short text still loses
-# something. The table shows where the two differ.
+# **Short texts.** How many tokens are 30 % of three? In training the package rounds down, so that a text of one token
+# keeps its token. In the faithfulness metrics of {doc}`05_measuring_faithfulness` it rounds up, so that a short text still
+# loses something. The table shows where the two differ.
 
 # %%
 lengths = range(1, 11)
@@ -227,8 +227,8 @@ for ratio in (0.0, 0.2, 0.4, 0.6, 0.8):
 #
 # Read the last line. Which verdict would *you* give? And what does the classifier say? Step through it.
 #
-# The stepper strikes out the tokens at the top of a ranking. Here it is given the ranking upside down, so that the
-# weakest go first. (It rounds up, and puts the padding token in place, as the metrics do.)
+# The stepper strikes out the tokens at the top of a ranking. Here it gets the ranking upside down, so that the weakest go
+# first. (It rounds up and writes the padding token, as the metrics do.)
 
 # %%
 upside_down = dataclasses.replace(explanation, scores=[-abs(score) for score in explanation.scores])
@@ -308,8 +308,8 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Compare the two upper lines of {numref}`fig-09-curves` at the dotted one. Their distance is what the attribution knows
-# and chance does not. The next cell puts an interval around it, over the test texts.
+# Look at {numref}`fig-09-curves` where the dotted line crosses *weakest first* and *random*. The distance between the two
+# is what the attribution knows and chance does not. The next cell puts a 95 % interval around it, over the test texts.
 
 # %%
 left, changed = after_masking("weakest first", mask_ratio, plain.mask_id)
@@ -322,12 +322,12 @@ print(f"{gap.estimate:+.3f}, 95 % interval {gap.low:+.3f} to {gap.high:+.3f}: {v
 # %% [markdown]
 # ### What to put in their place
 #
-# {eq}`eq-09-copy` writes [MASK], which the encoder knows from its pre-training. There are two other ways. You can write
-# [PAD] in place, as the metrics of this book do by default. Or you can leave the tokens out, and the text gets shorter
-# ({py:func}`regex_lib.masks.drop`).
+# {eq}`eq-09-copy` writes [MASK], which BERT-like encoders know from their pre-training. There are two other ways. You can
+# write [PAD] instead, as the metrics of this book do by default. Or you can leave the tokens out, and the text gets
+# shorter ({py:func}`regex_lib.masks.drop`).
 #
-# None of them is a text as people write it. The table says how many predictions change. The `random` column tells how
-# much the covering as such disturbs; only the difference to it speaks for the ranking.
+# None of these copies is a text as people write it. The table gives the share of predictions that change. The `random`
+# column says how much covering disturbs by itself. Only the difference from it speaks for the ranking.
 
 # %%
 def after_deletion(ranking, ratio):
@@ -354,19 +354,19 @@ table.rename_axis(f"changed predictions, K = {mask_ratio:.0%}").round(3)
 # %% [markdown]
 # ## With the package: the K sweep
 #
-# In a {py:class}`regex_lib.training.Recipe` the three decisions are options: `mask_ratio` is $K$, `masking` is what covers
-# (`"mask"`, `"pad"` or `"delete"`), and `selector` is `"lowest"` or, as a control, `"random"`. The scores are computed
-# anew in every training step, by the model as it is then.
+# In a {py:class}`regex_lib.training.Recipe` the decisions are options. `mask_ratio` is $K$. `masking` is what covers:
+# `"mask"`, `"pad"` or `"delete"`. `selector` is `"lowest"` or, as a control, `"random"`. The scores are computed anew in
+# every training step, by the model as it is then.
 #
 # What is the copy for? In {term}`explanation-guided training` the model's attention on $\tilde x$ is pulled towards the
 # attribution of $x$. {doc}`10_attention_and_attribution` takes that loss apart. Here you only turn one knob of it.
 #
-# Which $K$ is best? The plain classifier is trained further, a few times from the same weights: without guidance, with
+# Which $K$ is best? Train the plain classifier further, several times from the same weights: without guidance, with
 # guidance at $K = 0$ (the copy is the text itself), and at two larger $K$, each with the *lowest* and with *random*
-# tokens masked.
+# tokens masked. Guidance may begin at once (`guidance_from=0.0`), because this model has learned something already.
 #
-# The last row is another control. It uses no attribution at all. It masks random tokens, and asks for the right label on
-# the masked copy.
+# The last training is another control. It uses no attribution at all. It masks random tokens, and asks for the right
+# label on the masked copy.
 
 # %%
 egt = find_recipe("egt").changed(guidance_from=0.0)
@@ -389,9 +389,10 @@ for name, recipe in sweep.items():
 print(f"{len(models)} models, each trained further from the same weights")
 
 # %% [markdown]
-# For each model: the accuracy on all test texts; how faithful Integrated Gradients is, as such and above the random
-# attribution of the same model; and how many predictions change when random tokens are masked. Between models, compare
-# the columns *above random*: the scale itself moves with the model ({doc}`05_measuring_faithfulness`).
+# The table has, for each model, its accuracy on all test texts; how faithful its Integrated Gradients are, by themselves
+# and above the random attribution of the same model; and how many predictions change when random tokens are masked.
+# Between models, compare the columns *above random*: the scale itself moves with the model
+# ({doc}`05_measuring_faithfulness`).
 
 # %%
 def measured(model):
@@ -443,16 +444,87 @@ print("   " + "; ".join(compare(("random mask only", "random"), (name, "lowest")
 print("These are single runs with one seed each: differences of a few hundredths are noise.")
 
 # %% [markdown]
+# ### The K sweep of the study
+#
+# The study of this book sweeps $K$ for the whole of REGEX: 2,000 training sentences of SST, three layers, up to three
+# seeds. Here [MASK] is the replacement in the evaluation too. The study is still growing, and the next cell shows what it
+# has so far: the accuracy, the share of {term}`degenerate` texts, and what two attributions gain over the random one of
+# the same model, Integrated Gradients and attention.
+
+# %%
+def sweep_table(name, *columns):
+    """A table of the study's sweeps with these columns; an empty one while it is not there."""
+    try:
+        return read_table(f"sweeps/{name}").reindex(columns=columns)
+    except UserError:
+        return pd.DataFrame(columns=columns)
+
+
+# %%
+K_OF = {"vanilla": math.nan, "regex_k10": 0.1, "regex": 0.3, "regex_k50": 0.5, "regex_k70": 0.7}
+SHORT = {"integrated_gradients": "IG", "attention": "attention"}
+AOPC = ["sufficiency", "comprehensiveness"]
+study = sweep_table("means", "recipe", "metric", "attribution", "mean", "seeds", "examples")
+scores = study[study["metric"].isin(AOPC)]
+wide = scores.pivot_table(index="recipe", columns=["metric", "attribution"], values="mean")
+by_k = pd.DataFrame({"K": pd.Series(K_OF), "seeds": scores.groupby("recipe")["seeds"].min()}).loc[list(K_OF)]
+for name in ("accuracy", "degenerate"):
+    by_k[name] = study[study["metric"] == name].groupby("recipe")["mean"].mean()
+for metric, method in wide.columns:
+    if method in SHORT:
+        by_k[f"{SHORT[method]}: {metric[:4]}."] = wide[metric, method] - wide[metric, "random"]
+measured_k = by_k.dropna(subset="seeds")
+print("not measured yet:", ", ".join(by_k.index.difference(measured_k.index)) or "nothing")
+print(f"normalised scores above random, on {scores['examples'].max() if len(scores) else 'no'} test sentences")
+measured_k.round(3).astype(object).fillna("-")
+
+# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness, over the share K of masked tokens: how much more Integrated Gradients and attention gain over random scores with REGEX than with plain training, with intervals. Points that are not measured yet are missing."}, "figure": {"name": "fig-09-sweep", "caption": "The study's K sweep: the gain over random of a model trained with REGEX minus that of a plainly trained one, with 95 % intervals over seeds and sentences. At the grey line they are equal."}}
+names = ("recipe", "metric", "attribution", "minus", "difference", "low", "high")
+gains = sweep_table("differences", *names).query("minus == 'random' and recipe in @K_OF")
+gains = gains.assign(K=gains["recipe"].map(K_OF).astype(float)).sort_values("K")
+looks = {"integrated_gradients": ("-", "s", -0.6), "attention": ("--", "o", 0.6)}
+with figure_style():
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), sharey=True, layout="constrained")
+    for axis, metric in zip(axes, AOPC, strict=True):
+        for method, (line, marker, aside) in looks.items():
+            rows = gains[(gains["metric"] == metric) & (gains["attribution"] == method)]
+            span = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
+            axis.errorbar(100 * rows["K"] + aside, rows["difference"], yerr=span, fmt=line, marker=marker, capsize=3,
+                          color=ATTRIBUTION_COLOURS[method], label=SHORT[method])
+        axis.axhline(0, color="#6b6b6b", linewidth=1.5)
+        axis.set(title=metric, xlabel="K, % of the tokens", xlim=(0, 80))
+    axes[0].set_ylabel("gain over random,\nminus vanilla's")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+plt.show()
+
+# %%
+for metric in AOPC:
+    rows = gains[(gains["metric"] == metric) & (gains["attribution"] == "integrated_gradients")]
+    for row in rows.itertuples():
+        word = "above" if row.low > 0 else "below" if row.high < 0 else "not clearly different from"
+        print(f"{metric}, K = {row.K:.0%}: IG {word} vanilla's ({row.difference:+.3f}, {row.low:+.3f} to {row.high:+.3f})")
+    if len(rows) > 1:
+        overlap = rows["low"].max() <= rows["high"].min()
+        print(f"  the intervals of all K {'overlap' if overlap else 'do not all overlap'}")
+
+# %% [markdown]
+# What would tell you that $K$ matters? A line in {numref}`fig-09-sweep` that bends, and intervals that leave each other. If
+# all intervals overlap, this study cannot tell one $K$ from another, and 30 % is as good a choice as any. And mind what is
+# *not* in the figure: all these models share the robustness terms, so a point above the grey line is not yet the merit of
+# the mask. {doc}`11_regex` takes the parts away one at a time.
+
+# %% [markdown]
 # ## What can go wrong
 #
-# **Masked texts are out of distribution.** A plain classifier never saw [MASK] in training. When its prediction changes,
-# you cannot tell whether the masked words mattered or the gaps confused it {cite:p}`hase-etal-2021-ood`. The last column of
-# the table above is about random masks, and no attribution is involved. Compare its first row with its last, which was
-# trained on randomly masked texts for a little while. Training on masked texts can change that column a lot, and with it
-# every metric that masks {cite:p}`madsen-etal-2024-faithfulness`.
+# **Masked texts are out of distribution.** A plain classifier never saw [MASK] in its training. When its prediction
+# changes, you cannot tell whether the masked words mattered or the gaps confused it {cite:p}`hase-etal-2021-ood`. Go back
+# to your own sweep, and to its column `changed by a random mask`: no attribution is involved there. Compare the first row
+# with the last, which was trained on randomly masked texts for a little while. Training on masked texts can change that
+# column a lot, and with it every metric that masks {cite:p}`madsen-etal-2024-faithfulness`.
 #
 # So the control `random_mask_only` must stand beside every claim about explanation-guided training. The weights of this
-# book's recipes were chosen by a search on SST. That search contains the control. The next cell looks up what it said.
+# book's recipes were chosen by a search on SST, and that search contains the control. It was evaluated with [MASK], which
+# is what these models saw in training. The next cell looks up what it said.
 
 # %%
 search = read_table("recipe_search")
@@ -470,7 +542,7 @@ kept = kept[kept["attribution"].isin(["random", "integrated_gradients"])]
 wanted = ("vanilla", "egt", "regex", "random_mask_only")
 shown = kept[kept["recipe"].isin(wanted)].set_index(["recipe", "attribution"])
 print("not in the table:", ", ".join(name for name in wanted if name not in set(kept["recipe"])) or "nothing")
-shown[["sufficiency", "comprehensiveness", "degenerate_share", "accuracy", "examples"]].sort_index()
+shown[["sufficiency", "comprehensiveness", "degenerate_share", "accuracy", "examples"]].sort_index().round(3)
 
 # %%
 means = shown.groupby(level=[0, 1])[["sufficiency", "comprehensiveness", "accuracy"]].mean()
@@ -487,39 +559,40 @@ for rival in ("regex", "vanilla"):
 
 # %% [markdown]
 # Where the control is above or about as high as `regex`, the honest sentence is: *training on randomly masked texts does
-# about as well on this metric, at a fraction of the cost*. Where it is below, the attribution adds something. That table
-# has one seed. The study with several is in {doc}`12_in_domain`, and {doc}`17_what_reproduced` draws the sum.
+# about as well on this metric, and needs no attribution*. Where it is below, something else in `regex` adds to it. That
+# table has one seed. The study with several is in {doc}`12_in_domain`, and {doc}`17_what_reproduced` sums up.
 #
-# **The ranking is the model's own.** In the first steps of training the model knows nothing. Its attribution is noise, and
-# the masks are random whatever `selector` says. That is one of two reasons why guidance starts late; the other is in
-# {doc}`10_attention_and_attribution`.
+# **The ranking is the model's own.** In the first steps of training the model knows nothing about the task. Its
+# attribution is close to noise, and the masks are close to random whatever `selector` says. That is one of two reasons why
+# guidance starts late; the other is in {doc}`10_attention_and_attribution`.
 #
-# **A large K covers what matters.** {numref}`fig-09-curves` shows where the line of the weakest begins to fall. Beyond
+# **A large K covers what matters.** {numref}`fig-09-curves` shows where the line *weakest first* begins to fall. Beyond
 # that, the copy no longer says what the text says.
 #
 # **Pieces of words.** Masks here cover tokens. *"unhurried"* may lose one of its three pieces, and a masked syllable is an
-# odd text. The metrics can work on whole words (`level="word"`); the recipes mask tokens.
+# odd thing to read. The metrics can work on whole words (`level="word"`); the recipes mask tokens.
 #
 # ## Strengths and limitations
 #
-# - The masked copy costs nothing to make: the scores are there already. What costs is the pass through the model with it.
-# - It needs no labels and no annotated {term}`rationales <rationale>`.
-# - $K$ is the same for every text. A text of three decisive words and one of thirty lose the same share.
-# - The method cannot be better than the attribution. {doc}`18_which_attributions_gain` degrades it step by step.
+# - **Cheap to make.** Guidance needs the scores anyway. What the copy adds is one more pass through the model.
+# - **Nothing to annotate.** No labels for it, and no human {term}`rationales <rationale>`.
+# - **One size for all.** $K$ is the same for every text, whether three of its words decide or thirty.
+# - **As good as its ranking.** A wrong attribution covers the wrong words. {doc}`11_regex` has the study's curve of what
+#   happens as the attribution is degraded step by step.
 #
 # ## Summary
 #
 # Content tokens are ranked by the magnitude of their attribution; the lowest $\lfloor K n \rfloor$ are replaced by [MASK].
-# Ties, special tokens, the sign and the rounding each need a rule. Whether the ranking is any good shows against random
-# masks, and whether training with it is any good shows against training with random masks.
+# Ties, special tokens, the sign and the rounding each need a rule. To see whether a ranking is any good, compare it with
+# random masks. To see whether training with it is any good, compare it with training on random masks.
 #
 # ## Exercises
 #
 # ```{exercise} A mask by hand
 # :label: ex-09-1
 #
-# Six tokens, all content, have the scores below. $K$ is 50 %. Set `answer` to a list of six booleans: true where
-# {eq}`eq-09-copy` writes [MASK]. Mind the ties.
+# Six tokens, all content, have the scores in `six`, in the next cell. $K$ is 50 %. Set `answer` to a list of six booleans:
+# true where {eq}`eq-09-copy` writes [MASK]. Mind the ties.
 # ```
 
 # %%
@@ -532,7 +605,7 @@ check_answer(answer, bottom_k_mask(six.abs(), every, token_budget(every, 0.5, ro
 # ```{hint}
 # :class: dropdown
 #
-# Three tokens go. Two are the ones with magnitude 0.1. Of the three with magnitude 0.3 the earlier counts as stronger.
+# Three tokens go. Two of them have the magnitude 0.1. Of the three with magnitude 0.3, an earlier one counts as stronger.
 # ```
 #
 # ````{solution-start} ex-09-1
@@ -584,7 +657,7 @@ check_answer(answer, 1 + int((token_budget(growing, 0.3, rounding="down") > 0).i
 # :label: ex-09-3
 #
 # Somebody forgets the absolute value and masks the tokens with the lowest $a_i$. For what share of the texts in `batch`
-# is the mask another one, at the $K$ of the settings? Set `answer` to that share.
+# is the mask a different one, at the $K$ of the settings? Set `answer` to that share.
 # ```
 
 # %%
@@ -605,7 +678,7 @@ check_answer(answer, (right != wrong).any(dim=1).float().mean().item())
 # :class: dropdown
 # ````
 #
-# Shift the scores, so that all are positive and their order stays. The masks of the two rankings differ in this share:
+# Shift the scores, so that none is negative and their order stays. The cell prints the share in which the masks differ.
 
 # %%
 scores = attribution.double()

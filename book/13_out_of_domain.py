@@ -13,22 +13,22 @@
 # %% [markdown]
 # # Out of domain
 #
-# **What you will learn.** What becomes of explanations when a model reads texts from elsewhere. Why faithfulness scores
+# **What you will learn.** What becomes of explanations when a model reads texts of another kind. Why faithfulness scores
 # can rise there while the model gets worse, and what to report instead.
 #
 # **Time.** Half an hour to read. The code takes some minutes on a GPU.
 #
 # ## The question
 #
-# You trained on reviews of films. Someone sends *"The hinge broke within a week."* No film has a hinge. The model must
-# say something, and it says *negative* with some confidence.
+# You trained on reviews of films. Someone sends *"The hinge broke within a week."* No film has a hinge. Still, the model
+# has to choose a class, and it comes with a probability and a heat map as always.
 #
-# Is its explanation still {term}`faithful`? This is where you need one most: {term}`out of domain <out of domain>`, a
-# model is wrong more often, and you want to see why.
+# Is its explanation still {term}`faithful`? This is where you need one most: {term}`out of domain`, a model is often wrong,
+# and you want to see why.
 #
-# {cite:t}`chrysostomou-aletras-2022-empirical` measured it, and found something odd: faithfulness scores were often
-# *higher* out of domain than in domain. Do explanations get better where the model gets worse? You will see how a score
-# can rise for another reason.
+# {cite:t}`chrysostomou-aletras-2022-empirical` measured it, and found something odd: faithfulness scores can be *higher*
+# out of domain than in domain. Do explanations get better where the model gets worse? You will see how a score can rise
+# for another reason.
 #
 # ## Settings
 
@@ -42,12 +42,15 @@ max_examples: int = 100  # explain so many texts of each domain
 seed: int = 0
 
 # %%
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import f1_score
 
+from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
 from regex_lib.checks import evaluate_transfer
 from regex_lib.data import CATALOGUE, DOMAINS, label_map, load_data, map_labels
@@ -55,14 +58,15 @@ from regex_lib.errors import UserError
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.metrics import normalised_comprehensiveness
 from regex_lib.models import load_classifier
-from regex_lib.plots import ATTRIBUTION_COLOURS, figure_style
+from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, attribution_switcher, figure_style
 from regex_lib.study import read_table
 from regex_lib.training import train
 
 # %% [markdown]
 # ## Three domains
 #
-# `reviews` has three: films, restaurants, gadgets. A colon selects one. The labels mean the same in all of them.
+# `reviews` has three: films, restaurants and gadgets. The name after a colon selects one. The labels mean the same in all
+# of them.
 
 # %%
 domains = ["films", "restaurants", "gadgets"]
@@ -71,7 +75,7 @@ for domain, splits in parts.items():
     print(f"{domain:12} {len(splits['train'])} to train on, {len(splits['test'])} to test on: {splits['test'][3]['text'][:48]}")
 
 # %% [markdown]
-# One model for each source, tested on all three. On the diagonal it is at home.
+# Train one model for each source, and test it on all three domains. Where source and domain are the same, it is at home.
 
 # %%
 models = {}
@@ -87,16 +91,28 @@ quality = pd.DataFrame(
 quality.rename_axis(index="trained on", columns="tested on").round(3)
 
 # %% [markdown]
-# Macro-F1 is the mean of the F1 of the classes. One that answers the same for all texts has 1/3 with two equal classes.
+# Macro-F1 is the mean of the F1 of the classes. A model that gives every text the same answer gets 1/3, if there are two
+# classes of the same size.
 #
-# Look down a column, not along a row: the same texts, read by a model that was trained on such texts, and by others.
-# What is lost in a column is due to the domain. Along a row the texts change too, and some domains are just harder.
+# Look down a column, not along a row. In a column the same texts are read by a model that was trained on such texts, and
+# by others: what they lose is due to the domain. Along a row the texts change too, and some domains are simply harder.
 
 # %%
 for to in domains:
-    if to in sources and len(sources) > 1:
-        elsewhere = quality[to].drop(to).mean()
-        print(f"{to}: trained there {quality[to][to]:.3f}, elsewhere {elsewhere:.3f}: {elsewhere - quality[to][to]:+.3f}")
+    elsewhere = quality[to].drop(to, errors="ignore")
+    if to in sources and len(elsewhere):
+        lost = elsewhere.mean() - quality[to][to]
+        print(f"{to}: trained there {quality[to][to]:.3f}, elsewhere {elsewhere.mean():.3f}: {lost:+.3f}")
+    else:
+        print(f"{to}: no model from {'elsewhere' if to in sources else 'there'} to compare with")
+
+# %% [markdown]
+# Here is the sentence from above, as each model reads it. The model of films has never met a hinge. Which words does it
+# hold on to?
+
+# %%
+text = "The hinge broke within a week."
+attribution_switcher({source: attribute(models[source], [text])[0] for source in sources}, ["negative", "positive"])
 
 # %% [markdown]
 # ## How a score can rise
@@ -109,12 +125,14 @@ for to in domains:
 # \text{comprehensiveness} = \frac{\max(0,\; p(x) - p(x \setminus r))}{\max(0,\; p(x) - p(\varnothing)) + \delta}
 # $$ (eq-13-comprehensiveness)
 #
-# clipped to $[0, 1]$. The tiny $\delta = 0.0001$ is there so that nothing is divided by 0. The denominator is how far this prediction *can* fall. Out of domain a model is often less sure,
-# and the denominator of {eq}`eq-13-comprehensiveness` is small. Then any nudge is a large share of it.
+# clipped to $[0, 1]$. The tiny $\delta = 0.0001$ keeps the denominator above 0.
+#
+# The denominator is how far this prediction *can* fall. Out of domain a model may be less sure, and then the denominator
+# of {eq}`eq-13-comprehensiveness` is small. Any nudge is a large share of it.
 #
 # ### From scratch
 #
-# Two texts. Of the first the model is sure, of the second not.
+# Take two texts. The model is sure of the first, and not of the second.
 
 # %%
 full, without, empty = torch.tensor([[0.95], [0.60]]), torch.tensor([[0.80], [0.53]]), torch.tensor([[0.50], [0.52]])
@@ -131,15 +149,15 @@ print("the probability falls by", (full - without).squeeze(1).numpy().round(2))
 print("comprehensiveness       ", ours.squeeze(1).numpy().round(2))
 
 # %% [markdown]
-# The second fell less, and scores more. Nothing here depends on *which* words were removed: random ones will do. So the
-# remedy is at hand. Measure a `random` attribution on the same model and the same texts, and subtract it.
+# The second prediction fell less, and scores more. Nothing here depends on *which* words were removed: random ones will
+# do. That suggests a remedy. Measure a `random` attribution with the same model on the same texts, and subtract it.
 #
 # ## With the package
 #
-# {py:func}`regex_lib.checks.evaluate_transfer` gives for each test set the macro-F1, each attribution's score, and
-# `over_random`: the mean difference with the random attribution, text by text, with its 95 % interval. Removed tokens
-# become `[MASK]` here, as in the study below. A third metric goes along: the drop of the probability as it is, without the
-# denominator of {eq}`eq-13-comprehensiveness`.
+# {py:func}`regex_lib.checks.evaluate_transfer` gives you, for each test set, the macro-F1, each attribution's score, and
+# `over_random`: how much the attribution scores above the random one, averaged over the texts, with a 95 % interval.
+# Removed tokens become `[MASK]` here, as in the study below. A third metric comes along: `eraser_comprehensiveness`, the
+# plain drop of the probability, without the denominator of {eq}`eq-13-comprehensiveness`.
 
 # %%
 metrics, settings = ["sufficiency", "comprehensiveness", "eraser_comprehensiveness"], {"replacement": "mask"}
@@ -158,11 +176,11 @@ first = first[first["attribution"].isin(["random", "integrated_gradients"])]
 first[["data", "attribution", "score", "over_random", "low", "high", "macro_f1", "degenerate_share"]].round(3)
 
 # %% [markdown]
-# Mind the last column. The model says something of an empty text too, and often it is as sure of that as of a real text
+# Mind the last column. The model gives an answer to an empty text too, and it may be as sure of that as of a real text
 # of the same class. Such a text is {term}`degenerate`: nothing can fall, and its normalised score means nothing.
 #
-# `over_random` from scratch, for one pair of models and texts, is a mean of differences. Ours is asserted to be equal to
-# the package's:
+# From scratch, `over_random` is a mean of differences. Take one model and one domain, and assert that it equals the
+# package's:
 
 # %%
 source, to = sources[0], next(name for name in domains if name != sources[0])
@@ -180,7 +198,8 @@ print(f"{source} -> {to}: {over_random:.3f} over random; the mean probability of
 # %% [markdown]
 # ## What is left
 #
-# On the left the scores themselves, on the right what is left of them without the random attribution's.
+# {numref}`fig-13-transfer` has the scores themselves on the left, and on the right what remains of them when the random
+# attribution's is subtracted.
 
 # %% mystnb={"image": {"alt": "Two panels of points. For each pair of training and test domain, the comprehensiveness of five attributions on the left, and the difference with the random attribution with intervals on the right."}, "figure": {"name": "fig-13-transfer", "caption": "Comprehensiveness for each pair of domains. Pairs in bold are in domain. On the right with 95 % intervals over texts; 0 is the random attribution."}}
 metric = "comprehensiveness"  # or "sufficiency"
@@ -205,12 +224,12 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Read {numref}`fig-13-transfer` pair by pair. Where all points on the left move together, `random` among them, the model or
-# the texts have moved the scale, not the explanations. On the right, an interval that crosses 0 says that the attribution
-# is not shown to be better than chance there.
+# Read the figure pair by pair. Where all points on the left move together, `random` among them, it is the scale that
+# has moved, not the explanations. On the right, an interval that contains 0 means that the attribution is not shown to be
+# better than chance there.
 #
-# The next cell compares out of domain with in domain for each attribution, by the score, over random, and by the plain
-# drop.
+# The next cell compares models on the same texts: one from elsewhere with the one from there, for each attribution. It
+# counts how often the one from elsewhere has the higher number. With a single source there is nothing to count.
 
 
 # %%
@@ -240,14 +259,14 @@ print(f"clearly over random: at home {clear[True]} of {total[True]}, away {clear
 #
 # 1. Does the gain survive the subtraction of `random`?
 # 2. Does it survive without the denominator, in the plain drop?
-# 3. Has the share of degenerate texts changed? Then other texts count.
+# 3. Is the share of degenerate texts the same? If not, the two means are over different kinds of texts.
 #
 # Only what survives all three is about explanations. And with one seed and few texts, even that is an anecdote.
 #
 # ## Labels that mean the same
 #
-# The three parts of `reviews` share their labels. Real data sets do not. The Amazon sets have a class *neutral*, the
-# others have not. A model of two classes cannot be right about a neutral text.
+# The three parts of `reviews` share their labels. Real data sets may not. Some of the Amazon sets have a class *neutral*,
+# SST, IMDB and Yelp do not. A model of two classes cannot be right about a neutral text.
 #
 # Match the labels by their names, and leave out the texts that the model has no class for:
 
@@ -262,8 +281,10 @@ for data_names, model_names in ((two, three), (three, two)):
     print(f"data {data_names}, model {model_names}: {label_map(data_names, model_names)}")
 
 # %% [markdown]
-# {py:func}`regex_lib.data.map_labels` does it for a data set. It is a small step, and forgetting it is a large error: label 1
-# is *neutral* in one set and *positive* in the other.
+# {py:func}`regex_lib.data.map_labels` does it for a data set of the catalogue. It is a small step, and forgetting it is a
+# large error: label 1 is *neutral* in one set and *positive* in the other.
+#
+# The last line shows the families of data sets: a model trained on one member is tested on others.
 
 # %%
 mapped = map_labels(parts["films"]["test"], "reviews:films", three)
@@ -273,103 +294,157 @@ print({family: ", ".join(members) for family, members in DOMAINS.items()})
 # %% [markdown]
 # ## On real data
 #
-# The study of this book trains on SST, sentences from film reviews, and tests on IMDB, whole film reviews, and on Yelp. All
-# three have the classes *negative* and *positive*. The tables come with the package and grow with the study; the cell
-# says so where something is not measured yet.
-
-# %%
-study = read_table("sst/means")
-study = study[study["kind"] == "transfer"].assign(recipe=lambda rows: rows["recipe"].str.removeprefix("regex_"))
-studied = "comprehensiveness"  # or "sufficiency"
-
-
-def across(metric, attribution=None):
-    kept = study[study["metric"] == metric]
-    kept = kept if attribution is None else kept[kept["attribution"] == attribution]
-    return kept.pivot_table(index="on", columns="recipe", values="mean", sort=False)
-
-
-if study.empty:
-    print("The study has not measured this yet: regex-lib study run results/sst.toml")
-else:
-    print(f"macro-F1, mean over up to {study['seeds'].max()} seeds")
-    print(across("macro_f1").round(3).to_string())
-
-# %%
-if not study.empty:
-    random = across(studied, "random")
-    print(f"{studied} of random\n{random.round(3).to_string()}")
-    ours = across(studied, "integrated_gradients")
-    print(f"{studied} of integrated_gradients\n{ours.round(3).to_string()}")
-    print(f"the same over random\n{(ours - random).round(3).to_string()}")
-
-# %%
-if not study.empty and "sst" in random.index and len(random) > 1:
-    counts = {"score higher than on SST": 0, "over random higher than on SST": 0, "macro-F1 lower than on SST": 0}
-    names = [name for name in study["attribution"].dropna().unique() if name != "random"]
-    for name in names:
-        score, f1 = across(studied, name), across("macro_f1")
-        for place in score.index.drop("sst"):
-            counts["score higher than on SST"] += int((score.loc[place] > score.loc["sst"]).sum())
-            over = score - random
-            counts["over random higher than on SST"] += int((over.loc[place] > over.loc["sst"]).sum())
-            counts["macro-F1 lower than on SST"] += int((f1.loc[place] < f1.loc["sst"]).sum())
-    print(f"of {len(names) * (len(random) - 1) * random.shape[1]} pairs of attribution, recipe and data set: {counts}")
-
-# %% [markdown]
-# A second table has more directions: the other ways round, and the Amazon sets among themselves, with their labels mapped.
-
-# %%
-try:
-    directions = read_table("transfer")
-    directions = directions[(directions["metric"] == studied) & (directions["recipe"] == "vanilla")]
-    of_ig = directions[directions["attribution"] == "integrated_gradients"]
-    mean = of_ig.groupby(["source", "data"], sort=False)[["macro_f1", "score", "over_random"]].mean()
-    print(mean.round(3).to_string())
-except UserError:
-    print("There is no such table yet: results/transfer.py makes it.")
-
-# %% [markdown]
-# Where the tables have numbers, read them in this order:
+# The study of this book trains on SST, sentences from film reviews, and tests on IMDB, whole film reviews, and on Yelp,
+# reviews of businesses. All three have the classes *negative* and *positive*. The study's tables come with the package
+# and grow while it runs. Where something is not measured yet, the cell says so.
 #
-# 1. **Macro-F1.** A recipe that lost accuracy is not compared any further.
-# 2. **Random.** How much does it move from data set to data set, and from recipe to recipe? That much of any other
-#    number is not about explanations.
-# 3. **Over random.** Compare `regex` with `vanilla`, then with its two controls, `random_mask` and `shuffled_target`. The
-#    authors report more faithful explanations in and out of domain {cite:p}`li-etal-2023-regex`. What the controls gain
-#    too is not due to the guidance.
+# First the question of this chapter, for `vanilla`: what becomes of its scores away from home?
+
+# %%
+def of_study(name, **wanted):
+    """Rows of a table with these values; none, and a line that says so, where the study has not measured them yet."""
+    try:
+        table = read_table(name)
+    except UserError:
+        table = pd.DataFrame(columns=["data", "on", "recipe", "attribution", "metric"])
+    for column, value in wanted.items():
+        table = table[table[column] == value] if column in table else table.iloc[:0]
+    if table.empty:
+        print(f"{name}: the study has not measured this yet")
+    return table
+
+
+studied = "comprehensiveness"  # or "sufficiency"
+away = of_study("sst/means", kind="transfer")
+if len(away):
+    of_vanilla = away[away["recipe"] == "vanilla"]
+    means = of_vanilla.pivot_table(index="on", columns=["metric", "attribution"], values="mean", sort=False, dropna=False)
+    shown = pd.DataFrame({"degenerate texts": means["degenerate", "random"]})
+    for name in ("random", "integrated_gradients"):
+        shown[name] = means[studied, name]
+    shown["over random"] = shown["integrated_gradients"] - shown["random"]
+    shown.insert(0, "macro-F1", of_vanilla[of_vanilla["metric"] == "macro_f1"].set_index("on")["mean"])
+    print(f"vanilla: {studied}, up to {of_vanilla['seeds'].max()} seed(s)\n{shown.round(3).to_string()}")
+
+# %% [markdown]
+# Is it only Integrated Gradients? The next cell counts over all attributions: on how many of the other data sets is a
+# number higher than on SST?
+
+# %%
+if len(away) and "sst" in shown.index and len(shown) > 1:
+    scores = means[studied]
+    over_random = scores.sub(scores["random"], axis=0)
+    for title, table in (("score", scores), ("score over random", over_random)):
+        table = table.drop(columns="random").dropna(axis=1, how="all")
+        higher = table.drop("sst") > table.loc["sst"]
+        print(f"{title} higher than on SST: {higher.to_numpy().sum()} of {higher.size}")
+    lower = shown["macro-F1"].drop("sst") < shown["macro-F1"]["sst"]
+    print(f"macro-F1 lower than on SST: {lower.sum()} of {lower.size}")
+else:
+    print("there is no other data set to compare with yet")
+
+# %% [markdown]
+# The texts are not the same here, so this comparison mixes the domain with the length of the texts and all else that
+# differs. The next one does not: **each recipe minus `vanilla`, on the same texts.** A recipe that lost accuracy need not
+# be compared any further, so the macro-F1 comes first.
+
+# %%
+effect = of_study("sst/table_2_out_of_domain", metric=studied)
+effect = effect[effect["attribution"] != "random"]
+if len(away):
+    f1 = away[away["metric"] == "macro_f1"].pivot_table(index="recipe", columns="on", values="mean", sort=False)
+    print(f"macro-F1, trained on SST\n{f1.round(3).to_string()}")
+for recipe, rows in effect.groupby("recipe", sort=False):
+    print(f"{recipe} - vanilla: {rows['seeds'].max()} seed(s), {rows['examples'].max()} texts of each set explained")
+
+# %% mystnb={"image": {"alt": "One panel for each test set. For each of four attributions, the difference from vanilla over the random attribution with its interval, for REGEX and its two controls, and a line at zero."}, "figure": {"name": "fig-13-study", "caption": "Trained on SST, tested on three data sets: the score of a recipe minus that of vanilla, each over its own random attribution, with 95 % intervals over seeds and texts. Circles are REGEX, squares and diamonds its controls."}}
+recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
+names = [name for name in ATTRIBUTION_COLOURS if name != "random"]
+panels = list(effect["on"].unique()) or ["not measured yet"]
+with figure_style():
+    figure, axes = plt.subplots(1, len(panels), figsize=(8, 4), sharey=True, squeeze=False, layout="constrained")
+    for axis, on in zip(axes[0], panels, strict=True):
+        for shift, (recipe, marker) in zip((-0.2, 0, 0.2), recipes.items(), strict=True):
+            rows = effect[(effect["on"] == on) & (effect["recipe"] == recipe)]
+            for row in rows[rows["attribution"].isin(names)].itertuples():
+                height = names.index(row.attribution) + shift
+                axis.plot([row.low_over_random, row.high_over_random], [height] * 2, color="black", lw=1)
+                axis.plot(row.difference_over_random, height, marker, mfc=RECIPE_COLOURS[recipe], mec="black")
+        axis.axvline(0, color="black", lw=1)
+        axis.set_title(on, fontsize="small")
+        axis.tick_params(labelsize="small")
+    axes[0][0].set(ylim=(len(names) - 0.5, -0.5))
+    axes[0][0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    style = {"ls": "", "mec": "black"}
+    marks = [plt.Line2D([], [], marker=mark, mfc=RECIPE_COLOURS[name], **style) for name, mark in recipes.items()]
+    figure.legend(marks, [name.replace("_", " ") for name in recipes], loc="outside upper center", ncols=3, fontsize="small")
+    figure.supxlabel(f"{studied} over random, minus that of vanilla", fontsize="small")
+plt.show()
+
+# %% [markdown]
+# In {numref}`fig-13-study`, an interval right of 0 is a gain over `vanilla`. The authors report more faithful explanations
+# in and out of domain {cite:p}`li-etal-2023-regex`. Look at the squares and diamonds too: what the controls gain as well
+# is not due to the guidance.
+#
+# By the rule of {doc}`12_in_domain`, over both metrics, all attributions and all data sets but SST itself:
+
+# %%
+for sentence in of_study("sst/verdicts", table="2_out_of_domain").get("sentence", []):
+    print(textwrap.fill(sentence, 110))
+
+# %% [markdown]
+# There are more directions: from IMDB and Yelp to the other two, and the Amazon sets among themselves, with their
+# labels mapped. The models are those of smaller trainings on each data set.
+
+# %%
+columns = {
+    "data": "trained on", "on": "tested on", "base_macro_f1": "F1 vanilla", "macro_f1": "F1 regex", "base_mean": "vanilla",
+    "mean": "regex", "difference_over_random": "over random", "low_over_random": "low", "high_over_random": "high",
+}
+directions = of_study(
+    "other_data/table_2_out_of_domain", metric=studied, attribution="integrated_gradients", recipe="regex"
+)
+if len(directions):
+    print(f"{studied} of Integrated Gradients, {directions['seeds'].min()} to {directions['seeds'].max()} seed(s)")
+    print(directions.reindex(columns=list(columns)).rename(columns=columns).round(2).to_string(index=False))
+
+# %% [markdown]
+# Read a row from the left. Is the model any good on these texts? Do the two recipes agree about that? Only then look at
+# the scores, and at what is left of their difference over random. `low` and `high` are the ends of its 95 % interval.
 #
 # ## What can go wrong
 #
-# - **Only the scores are reported.** Without macro-F1 and without `random` they can rise because the model got worse.
-# - **Different texts are compared.** Another domain has other lengths. Three words of ten are not three of three hundred.
-#   Compare models on the same texts where you can.
-# - **Long texts are cut.** A model trained on sentences reads the first part of an IMDB review only.
+# - **Only the scores are reported.** They can rise because the model got worse. Without macro-F1 and `random` beside
+#   them, nobody can tell.
+# - **Different texts are compared.** Another domain has texts of another length. Two words of ten are not the same as sixty
+#   of three hundred. Compare models on the same texts where you can.
+# - **Long texts are cut.** A model that reads the first part of a long review is explained on that part only. Say how
+#   many tokens it reads.
 # - **The predicted class is wrong.** It is explained all the same, as it should be. But a mean over right and wrong
 #   predictions mixes two questions.
 # - **A large `degenerate_share`.** Where an empty text gets the same answer as the full one, the score says nothing.
-# - **Subtraction is no cure for everything.** Where `random` is near 1, nothing can be far above it
+# - **Subtraction does not cure everything.** Where `random` is near 1, nothing can be far above it
 #   {cite:p}`edin-etal-2025-normalized`.
 #
 # ## Strengths and limitations
 #
-# A test in another domain shows what a test set from the same source hides, and it costs no labels for the explanations.
+# A test in another domain shows what a test set from the same source hides, and it needs no labels for the explanations.
 #
-# `over_random` puts models and data sets on the same zero. It does not give them the same unit: a difference of .1 may be
+# `over_random` gives models and data sets the same zero. It does not give them the same unit: a difference of 0.1 may be
 # much for one model and little for another. And the domains of `reviews` are close relatives, written for one book.
 #
 # ## Summary
 #
-# Out of domain a model is often less sure, and a normalised score can rise for that alone. Report macro-F1 beside the score,
-# subtract the random attribution on the same texts, and compare models on the same texts. Map labels by their names.
+# Where a model is less sure, a normalised score can rise for that reason alone. Report macro-F1 beside the score, subtract
+# the random attribution on the same texts, and compare models on the same texts. Map labels by their names.
 #
 # ## Exercises
 #
 # ```{exercise} A score without an explanation
 # :label: ex-13-1
 #
-# A model gives its prediction the probability 0.56, an empty text 0.54, and a text without some random words 0.55. What is
-# the normalised comprehensiveness? Set `answer` to the number.
+# A model predicts a class with the probability 0.56. For an empty text the probability of this class is 0.54, and for the
+# text without some random words it is 0.55. What is the normalised comprehensiveness? Set `answer` to the number.
 # ```
 
 # %%
@@ -381,14 +456,14 @@ check_answer(answer, normalised_comprehensiveness(*numbers).item(), tolerance=0.
 # ```{hint}
 # :class: dropdown
 #
-# How far did it fall, of how far it could? Leave out $\delta$; the check allows for it.
+# How far did the probability fall, and how far could it have fallen? Leave out $\delta$; the check allows for it.
 # ```
 #
 # ````{solution-start} ex-13-1
 # :class: dropdown
 # ````
 #
-# Half of the way, with random words, of a prediction that was hardly one.
+# It fell half of the way, by random words, and the prediction was hardly one to begin with.
 
 # %%
 answer = (0.56 - 0.55) / (0.56 - 0.54)
@@ -415,14 +490,14 @@ check_answer(answer, f1_score(truth, said, labels=[0, 2], average="macro"), tole
 # ```{hint}
 # :class: dropdown
 #
-# The F1 of a class is $2 t / (2 t + f + m)$ with $t$ right ones, $f$ false alarms and $m$ misses.
+# The F1 of a class is $2 h / (2 h + f + u)$ with $h$ hits, $f$ false alarms and $u$ misses.
 # ```
 #
 # ````{solution-start} ex-13-2
 # :class: dropdown
 # ````
 #
-# *Negative* has one right and one miss, *positive* two right. To say *neutral* was an error all the same.
+# *Negative* has one hit and one miss, *positive* two hits. To say *neutral* was an error all the same.
 
 # %%
 answer = (2 / (2 + 0 + 1) + 4 / 4) / 2
@@ -464,6 +539,6 @@ check_answer(answer, label_map(("positive", "mixed", "negative"), ("negative", "
 #
 # ## Further reading
 #
-# The study of explanations out of domain is {cite:t}`chrysostomou-aletras-2022-empirical`. Domains of reviews that differ
-# were collected early by {cite:t}`blitzer2007biographies`. Why scores of different models do not share a scale is shown by
-# {cite:t}`edin-etal-2025-normalized`.
+# {cite:t}`chrysostomou-aletras-2022-empirical` study explanations out of domain. {cite:t}`blitzer2007biographies` collected
+# reviews from several domains early on. {cite:t}`edin-etal-2025-normalized` show why scores of different models do not
+# share a scale.

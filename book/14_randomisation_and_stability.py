@@ -24,8 +24,8 @@
 # *"The plot is thin, but the cast is a joy."* Your classifier says positive, and a heat map marks *joy*. Of course it
 # does: so would you.
 #
-# Now suppose someone swaps the model, behind your back, for one that has never been trained. Its predictions are noise.
-# If the heat map still marks *joy*, it was never about the model. It was about the word.
+# Now suppose that, behind your back, someone swaps the model for one that has never been trained. Its predictions are
+# noise. If the heat map still marks *joy*, it was never about the model. It was about the word.
 #
 # The metrics of {doc}`05_measuring_faithfulness` remove words and watch the prediction. The tests of this chapter remove
 # nothing. They change the **model**, and watch the **explanation**:
@@ -33,8 +33,8 @@
 # - Two models, trained alike from different seeds, decide by much the same evidence. Their explanations should agree.
 # - A trained and an untrained model have nothing in common. Their explanations should not agree.
 #
-# Both are from {cite:t}`zafar-etal-2021-lack`. One without the other proves little: a frozen heat map passes the first,
-# a random one the second.
+# Both are from {cite:t}`zafar-etal-2021-lack`. One without the other proves little. A heat map that is the same for every
+# model passes the first test. One that is drawn anew for every model passes the second.
 #
 # ## Settings
 
@@ -51,6 +51,7 @@ seed: int = 0
 
 # %%
 import math
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -61,10 +62,11 @@ from regex_lib import checks
 from regex_lib.attributions import METHODS, attribute, register, score_batch
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
+from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
 from regex_lib.metrics import expected_jaccard, rank_correlation, top_k_jaccard
 from regex_lib.models import load_classifier
-from regex_lib.plots import ATTRIBUTION_COLOURS, attribution_switcher, figure_style
+from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, attribution_switcher, figure_style
 from regex_lib.study import read_table
 from regex_lib.training import train
 
@@ -76,8 +78,8 @@ markers = dict(zip([*ATTRIBUTION_COLOURS, "lexicon", "by_position"], "osD^vP*", 
 # %% [markdown]
 # ## Four models
 #
-# Two are trained alike. They start from the same pre-trained encoder, but from another random head, and read the
-# texts in another order. The third is the first before its training: pre-trained, with a head that has learned
+# Two are trained alike. They start from the same pre-trained encoder, but with different random heads, and they read the
+# texts in different orders. The third is the first before its training: pre-trained, with a head that has learned
 # nothing. The fourth has random weights throughout.
 
 
@@ -101,8 +103,8 @@ pd.Series(quality).round(3).to_frame("accuracy")
 # %% [markdown]
 # Look at the accuracies first, as always. If the two trained models are near chance, nothing below means anything.
 #
-# Here is one text, explained by one method, for each of the four. The class is the same for all: the one that the
-# first model predicts. Otherwise a disagreement about the answer would look like one about the reasons.
+# Here is one text, explained by Integrated Gradients for each of the four. The explained class is the same for all: the
+# one that the first model predicts. Otherwise a disagreement about the answer would look like one about the reasons.
 
 # %%
 text = "The plot is thin, but the cast is a joy."
@@ -115,22 +117,22 @@ attribution_switcher(
 # %% [markdown]
 # ## How much do two explanations agree?
 #
-# Take the quarter of the tokens with the highest scores, once from each explanation. Call the two sets $A$ and $A'$.
-# Their agreement is the {term}`Jaccard index`: shared tokens over all tokens that are in either.
+# From each of two explanations, take the quarter of the tokens with the highest scores. Call the two sets $A$ and $A'$.
+# Their agreement is the {term}`Jaccard index`: the tokens that are in both, over those that are in either.
 #
 # $$
 # J = \frac{|A \cap A'|}{|A \cup A'|}, \qquad |A| = |A'| = k = \lceil n / 4 \rceil
 # $$ (eq-14-jaccard)
 #
 # Here $n$ counts the {term}`content tokens <content token>`. Two random sets agree a little too. The number $s$ of shared
-# tokens then has a hypergeometric distribution, so that chance gives
+# tokens then has a hypergeometric distribution, so by chance you expect
 #
 # $$
 # \mathbb{E}[J] = \sum_{s=0}^{k} \frac{s}{2k - s}\, \binom{k}{s} \binom{n-k}{k-s} \Big/ \binom{n}{k}
 # $$ (eq-14-chance)
 #
-# For a long text, $s$ is near $k/4$, and $J$ near $\frac{1/4}{2 - 1/4} = \frac17$. That is the floor which
-# {cite:t}`zafar-etal-2021-lack` draw, .14. For a short text the floor is higher, so we compute it for each text.
+# For a long text, $s$ is near $k/4$, and $J$ near $\frac{1/4}{2 - 1/4} = \frac17$. That is the floor of 0.14 that
+# {cite:t}`zafar-etal-2021-lack` compare with. For a short text the floor is higher, so compute it for each text.
 #
 # ### From scratch
 
@@ -154,8 +156,8 @@ def chance(n):
 print("by chance:", {n: round(chance(n), 3) for n in (4, 8, 20, 100, 400)})
 
 # %% [markdown]
-# The package has the same two as {py:func}`regex_lib.metrics.top_k_jaccard` and
-# {py:func}`regex_lib.metrics.expected_jaccard`. Both are asserted to be equal to ours, on the scores of two models:
+# The package has the same two: {py:func}`regex_lib.metrics.top_k_jaccard` and
+# {py:func}`regex_lib.metrics.expected_jaccard`. On the scores of the two trained models they must equal ours:
 
 # %%
 batch = models["first"].tokenize(texts[:6])
@@ -170,13 +172,13 @@ torch.testing.assert_close(floors, expected_jaccard(content))
 print("agreement", jaccard(first, second, content).numpy().round(2), "chance", floors.numpy().round(2))
 
 # %% [markdown]
-# The sets forget the order inside them. So a second measure stands beside the first: Spearman's correlation of the
-# whole ranking, {py:func}`regex_lib.metrics.rank_correlation`. Chance gives 0.
+# The sets forget the order inside them. So the package has a second measure: Spearman's correlation of the whole
+# rankings, {py:func}`regex_lib.metrics.rank_correlation`. By chance it is 0.
 #
 # ## An explanation that ignores the model
 #
-# Each test needs something that must fail it. Ours is a lexicon. It counts how often each token stands in positive and
-# in negative training texts, and never asks the model for anything.
+# Each test needs something that must fail it. Here it is a lexicon. It counts how often each token occurs in positive
+# and in negative training texts, and never asks the model for anything.
 
 # %%
 train_rows = rows["train"]
@@ -203,7 +205,7 @@ print([word for word, _ in strongest[:2]])
 # It looks reasonable. A reader may well find it {term}`plausible`. It cannot be {term}`faithful`: whatever the model
 # does, the heat map is the same.
 #
-# ## Two tests
+# ## With the package: two tests
 #
 # {py:func}`regex_lib.checks.different_initialisations` compares the two trained models.
 # {py:func}`regex_lib.checks.untrained_model` compares the first with one that was not trained.
@@ -233,15 +235,14 @@ agreement.round(3)
 # Read it by columns:
 #
 # - **other seed**: higher is better, up to 1.
+# - **not fine-tuned**: lower is better. This model knows English, but not the task. What an attribution shows here does
+#   not come from the training. A number as high as *other seed* is a warning: the seeds may agree only because both
+#   models started from the same encoder.
 # - **random weights**: lower is better, down to *chance*.
-# - **not fine-tuned**: this model knows English, but not the task. What an attribution shows here, it had before the
-#   training. So a low number here says more than one in the next
-#   column. And a number as high as *other seed* is a warning: the seeds may agree only because both models started
-#   from the same encoder.
-# - **difference, low**: the lower end of the 95 % interval of *other seed* minus *random weights*.
+# - **difference, low**: the lower end of the 95 % interval of *other seed* minus *random weights*. Above 0, it passes.
 #
-# `lexicon` agrees perfectly in all columns, and so it fails. And so does `random`: it is drawn from the tokens of the
-# text, the same for every model. Here the floor is not the `random` row, but the *chance* column.
+# `lexicon` agrees perfectly in all columns, and so it fails. So does `random`: its numbers are drawn from the tokens of
+# the text, the same for every model. Here the floor is not the `random` row, but the *chance* column.
 
 # %%
 passed = [name for name in names if agreement["passes"][name]]
@@ -255,14 +256,14 @@ inherited = agreement["not fine-tuned"] >= agreement["other seed"]
 print("no more alike than before the training:", ", ".join(agreement.index[inherited]) or "none")
 
 # %% [markdown]
-# To fail says something: this attribution shows no more of the training than an untrained model does. To pass says
-# less. It means that the training shows, not that the right words are marked.
+# Failing means something: the attribution of the trained model shows nothing that would not be there without the
+# training. Passing means less: the training shows, but nobody has said that the right words are marked.
 #
 # ## Layer by layer
 #
-# The untrained model loses everything at once. {cite:t}`adebayo-etal-2018-sanity` take the training away in steps, from the
-# head down to the embeddings: each step randomises one layer more and keeps those before random. An attribution that
-# shows what the model has learned should change early and stay changed.
+# Random weights take everything away at once. {cite:t}`adebayo-etal-2018-sanity` take the training away in steps, from the
+# head down to the embeddings: each step makes one more layer random. An attribution that shows what the model has learned
+# should change early and stay changed.
 #
 # **Predict before you run.** In the first step only the head becomes random: the pooler and the classification layer.
 # Every layer below is as trained. Which attributions cannot notice?
@@ -288,16 +289,16 @@ with figure_style():
         )
     axis.axhline(steps["random_jaccard"].mean(), ls="--", color="black", lw=1)
     axis.set_xticks(steps["step"].unique(), steps["layer"].unique())
-    axis.set(ylim=(0, 1.05), ylabel="top-quarter Jaccard", xlabel="random from the head down to")
+    axis.set(ylim=(0, 1.05), ylabel="top-quarter Jaccard", xlabel="random from the head down to this layer")
     figure.legend(loc="outside upper center", ncols=3, fontsize="small")
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-14-cascade` has its own control: `lexicon` stays on top to the end.
+# {numref}`fig-14-cascade` has its own control: `lexicon` stays at the top to the end.
 #
 # Attention is computed before the head reads anything. So no change of the head can move it. Scaled attention
-# multiplies it with the gradient, which comes through the head. That is a limit of plain attention as an explanation:
-# part of what the model has learned is out of its sight.
+# multiplies it by its gradient, which comes through the head. That is a limit of plain attention as an explanation: it
+# cannot see what the head has learned.
 #
 # ## Stability
 #
@@ -308,10 +309,12 @@ plt.show()
 # - **insertion**: a tenth more tokens, at random places;
 # - **removal**: a tenth fewer;
 # - **typo**: one slip in one word;
-# - **noise** on the embeddings, by a twentieth of their norm.
+# - **noise** on the embeddings, a twentieth of their norm.
 #
-# Before you read the result, here is one more explanation. It ranks the tokens by their place: the first is the most
-# important, then the second, and so on.
+# One more explanation takes part. It ranks the tokens by their place: the first is the most important, then the second,
+# and so on.
+#
+# **Predict before you run.** Which explanations will be the most stable?
 
 # %%
 METHODS.pop("by_position", None)
@@ -347,8 +350,7 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# In {numref}`fig-14-stability` the two attributions that ignore the model are the control. The next cell says where they
-# are.
+# In {numref}`fig-14-stability` the two attributions that ignore the model are the control. Where are they?
 
 # %%
 perfect = [name for name in studied if tokens_changed[name] > 0.999]
@@ -358,70 +360,121 @@ print(f"most comprehensive: {leader}; its stability is {tokens_changed[leader]:.
 assert {"lexicon", "by_position"} <= set(perfect)
 
 # %% [markdown]
-# The explanations that look at nothing move least. **Stability alone is worth nothing.** That is why the function
-# puts {py:func}`comprehensiveness <regex_lib.metrics.normalised_comprehensiveness>` into the same table and will not
-# leave it out. Of two attributions that are equally comprehensive, prefer the more stable one. Do not go further.
+# The explanations that never look at the model do not move at all. **Stability alone is worth nothing.** That is why the
+# function puts {py:func}`comprehensiveness <regex_lib.metrics.normalised_comprehensiveness>` into the same table and will
+# not leave it out. Of two attributions that are equally comprehensive, prefer the more stable one. Go no further.
 #
-# The `random` row warns of something else. It is drawn anew for each changed text, so that inserting a token moves all
-# of it. Under noise the tokens are the same, and it does not move at all.
+# The `random` row warns of something else. Its numbers are drawn from the tokens of a text, so that one inserted token
+# changes all of them. Under noise the tokens are the same, and nothing changes: a check with noise alone would call
+# `random` perfectly stable.
 #
 # ## In the study
 #
-# The authors of REGEX report gains on two randomisation tests {cite:p}`li-etal-2023-regex`. Which two is not said in their
-# abstract; that they are the two of this chapter is our reading. The study of this book measures both on SST, for
-# several recipes and seeds. The tables come with the package and grow with the study.
+# The authors of REGEX report gains on two randomisation tests {cite:p}`li-etal-2023-regex`. Their abstract does not say
+# which two. That they are the two of this chapter is our reading. The study of this book measures both on SST, for
+# several recipes and seeds. Its tables come with the package and grow while it runs. Where something is not measured yet,
+# the cell says so.
+#
+# First the numbers themselves, for one attribution, with the accuracy beside them:
 
 # %%
-study = read_table("sst/means").assign(recipe=lambda rows: rows["recipe"].str.removeprefix("regex_"))
+def of_study(name, **wanted):
+    """Rows of a table with these values; none, and a line that says so, where the study has not measured them yet."""
+    try:
+        table = read_table(name)
+    except UserError:
+        table = pd.DataFrame(columns=["recipe", "attribution", "against"])
+    for column, value in wanted.items():
+        table = table[table[column] == value] if column in table else table.iloc[:0]
+    if table.empty:
+        print(f"{name}: the study has not measured this yet")
+    return table
 
 
-def shown(kind, metric, **where):
-    part = study[(study["kind"] == kind) & (study["metric"] == metric)]
-    for column, value in where.items():
-        part = part[part[column] == value] if column in part else part.iloc[:0]
-    return part.pivot_table(index="attribution", columns="recipe", values="mean", sort=False)
-
-
-alike, unlike = (shown("randomisation", "jaccard", against=name) for name in ("other_seed", "random weights"))
-if alike.empty:
-    print("The study has not measured this yet: regex-lib study run results/sst.toml")
-else:
-    print(f"Jaccard with another seed, higher is better\n{alike.round(3).to_string()}")
-    print(f"Jaccard with random weights, lower is better\n{unlike.round(3).to_string()}")
-
-# %%
-gaps = (alike - unlike).drop("random", errors="ignore")
-for recipe_name in [name for name in ("regex", "random_mask", "shuffled_target") if name in gaps and "vanilla" in gaps]:
-    above = int((gaps[recipe_name] > gaps["vanilla"]).sum())
-    print(f"{recipe_name}: a larger gap between the tests than vanilla for {above} of {len(gaps)} attributions")
-steady, faithful = shown("stability", "jaccard"), shown("stability", "comprehensiveness")
-if steady.empty:
-    print("The study has not measured stability yet.")
-else:
-    print(f"stability: mean Jaccard over the four changes\n{steady.round(3).to_string()}")
-    print(f"comprehensiveness of the same\n{faithful.round(3).to_string()}")
+chosen = "integrated_gradients"  # or another attribution
+accuracy = of_study("sst/means", kind="quality", metric="accuracy", split="test").set_index("recipe")["mean"]
+randomised = of_study("sst/means", kind="randomisation", attribution=chosen)
+if len(randomised):
+    by_metric = randomised.pivot_table(index="recipe", columns=["metric", "against"], values="mean", sort=False)
+    levels = by_metric["jaccard"][["other_seed", "pretrained", "random weights"]]
+    levels = levels.assign(chance=by_metric["random_jaccard", "other_seed"])
+    levels.insert(0, "accuracy", accuracy)
+    print(f"top-quarter Jaccard of {chosen}, up to {randomised['seeds'].max()} seed(s)\n{levels.round(3).to_string()}")
 
 # %% [markdown]
-# Where there are numbers, read the gap between the two tests: a recipe gains if its attributions agree more with another
-# seed *and* not more with random weights. Compare `regex` with `vanilla`, and then with its controls, `random_mask` and
-# `shuffled_target`. What they gain too is not due to the guidance.
+# The columns are those of the table above; `pretrained` is the model that is not fine-tuned.
+#
+# Now each recipe minus `vanilla`. To gain, a recipe has to be to the **right** of 0 in the left panel of
+# {numref}`fig-14-study`, and not in the others.
+
+# %%
+effect = of_study("sst/table_3_randomisation")
+for recipe_name, part in effect.groupby("recipe", sort=False):
+    print(f"{recipe_name} - vanilla: {part['seeds'].max()} seed(s), {part['examples'].max()} texts")
+
+# %% mystnb={"image": {"alt": "Three panels: agreement with another seed, with the model that is not fine-tuned, and with random weights. In each, for four attributions, the difference of REGEX and its two controls from vanilla with its interval, and a line at zero."}, "figure": {"name": "fig-14-study", "caption": "Top-quarter Jaccard of a recipe minus that of vanilla, with 95 % intervals over seeds and texts. In the left panel higher is better, in the others lower. Circles are REGEX, squares and diamonds its controls."}}
+panels = {"other_seed": "other seed: higher", "pretrained": "pretrained: lower", "random weights": "random weights: lower"}
+recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
+methods = [name for name in ATTRIBUTION_COLOURS if name != "random"]
+with figure_style():
+    figure, axes = plt.subplots(1, 3, figsize=(8, 4), sharey=True, layout="constrained")
+    for axis, (against, title) in zip(axes, panels.items(), strict=True):
+        for shift, (name, marker) in zip((-0.2, 0, 0.2), recipes.items(), strict=True):
+            part = effect[(effect["against"] == against) & (effect["recipe"] == name)]
+            for row in part[part["attribution"].isin(methods)].itertuples():
+                height = methods.index(row.attribution) + shift
+                axis.plot([row.low, row.high], [height] * 2, color="black", lw=1)
+                axis.plot(row.difference, height, marker, mfc=RECIPE_COLOURS[name], mec="black")
+        axis.axvline(0, color="black", lw=1)
+        axis.set_title(title, fontsize="small")
+        axis.tick_params(labelsize="small")
+    axes[0].set_ylim(len(methods) - 0.5, -0.5)
+    axes[0].set_yticks(range(len(methods)), [name.replace("_", " ") for name in methods])
+    style = {"ls": "", "mec": "black"}
+    marks = [plt.Line2D([], [], marker=mark, mfc=RECIPE_COLOURS[name], **style) for name, mark in recipes.items()]
+    figure.legend(marks, [name.replace("_", " ") for name in recipes], loc="outside upper center", ncols=3, fontsize="small")
+    figure.supxlabel("top-quarter Jaccard, minus that of vanilla", fontsize="small")
+plt.show()
+
+# %% [markdown]
+# What the controls gain too is not due to the guidance. By the rule of {doc}`12_in_domain`, over all attributions:
+
+# %%
+for sentence in of_study("sst/verdicts", table="3_randomisation").get("sentence", []):
+    print(textwrap.fill(sentence, 110))
+
+# %% [markdown]
+# And stability, with the comprehensiveness of the same models and texts, which may not be left out:
+
+# %%
+moved = of_study("sst/means", kind="stability", attribution=chosen)
+if len(moved):
+    jaccard = moved[moved["metric"] == "jaccard"]
+    levels = jaccard.pivot_table(index="recipe", columns="perturbation", values="mean", sort=False)
+    fidelity = moved[moved["metric"] == "comprehensiveness"]
+    levels["comprehensiveness"] = fidelity.groupby("recipe")["mean"].mean()
+    levels.insert(0, "accuracy", accuracy)
+    print(f"stability of {chosen}, up to {moved['seeds'].max()} seed(s)\n{levels.round(3).to_string()}")
+
+# %% [markdown]
+# If a robust recipe is more stable, that is what it was trained for: read the first point below before you call it a gain.
 #
 # ## What can go wrong
 #
 # - **Robust training raises stability by construction.** A model that hardly reacts to small changes has gradients
 #   that hardly change ({doc}`06_fragile_explanations`). The score then describes the training, not the explanation.
-# - **Both models are bad.** Two models at chance may agree on anything. The accuracy stands beside the test.
+# - **Both models are bad.** Two models at chance may agree on anything. Put the accuracy beside the test.
 # - **Different reasons, both right.** Two seeds may use different words that are equally good. Then a faithful
 #   attribution *should* disagree. A low score in *other seed* is a question, not a verdict.
-# - **Ties.** An attribution without any order, all scores equal, has the top tokens by position, and a perfect Jaccard.
-#   Spearman's correlation is undefined there, and the package reports how often.
-# - **Sums of scores.** Signed scores rank what speaks *for* the class first. With magnitudes the ranking is another
-#   one. Say which you use.
+# - **Ties.** Where all scores are equal, the first tokens count as the top ones, and the Jaccard index is perfect.
+#   Spearman's correlation is undefined there, and the package reports how often that happens.
+# - **Signs.** Signed scores rank first what speaks *for* the class. Their magnitudes give another ranking. Say which you
+#   use.
 #
 # ## Strengths and limitations
 #
-# These tests remove no words, so no input is unlike what the model was trained on. They need no labels and no people.
-# And they find what erasure cannot: that an explanation would have been the same without the training.
+# The randomisation tests remove no words, so no input is unlike what the model was trained on. They need no labels and no
+# people. And they find what erasure cannot: that an explanation would have been the same without the training.
 #
 # They are necessary, not sufficient. An attribution that passes may still mark the wrong words. For that you need to
 # know the right ones: see {doc}`16_planted_shortcuts`.
@@ -429,8 +482,8 @@ else:
 # ## Summary
 #
 # An explanation should agree between two models trained alike, and disagree with an untrained one. The agreement of
-# the top quarter has a floor that you can compute. A lexicon, which never looks at the model, fails, and it is
-# perfectly stable: so stability is only worth something beside fidelity.
+# the top quarter has a floor that you can compute. A lexicon, which never looks at the model, fails these tests, and is
+# perfectly stable. So stability is worth something only beside faithfulness.
 #
 # ## Exercises
 #
@@ -475,31 +528,32 @@ check_answer(answer, expected_jaccard(torch.ones(1, 6, dtype=torch.bool)).item()
 # ```
 
 # %%
-ranking, all_count = torch.tensor([[0.8, 0.1, 0.5, 0.3, 0.9, 0.2, 0.7, 0.4]]), torch.ones(1, 8, dtype=torch.bool)
+ranking, content = torch.tensor([[0.8, 0.1, 0.5, 0.3, 0.9, 0.2, 0.7, 0.4]]), torch.ones(1, 8, dtype=torch.bool)
 
 
-def measured(scores):
-    pair = (ranking, scores, all_count)
-    return ... if scores is ... else [rank_correlation(*pair).item(), top_k_jaccard(*pair).item()]
+def both(scores):
+    return [measure(ranking, scores, content).item() for measure in (rank_correlation, top_k_jaccard)]
 
 
 answer = ...  # replace the dots
-check_answer(measured(answer), [-1.0, 0.0])
+check_answer(answer if answer is ... else both(answer), [-1.0, 0.0])
 
 # %% [markdown]
 # ```{hint}
 # :class: dropdown
 #
-# Both measures see nothing but the order.
+# Both measures see nothing but the order. What turns an order around?
 # ```
 #
 # ````{solution-start} ex-14-2
 # :class: dropdown
 # ````
+#
+# A minus sign is enough. Any other scores in the opposite order will do as well.
 
 # %%
 answer = -ranking
-check_answer(measured(answer), [-1.0, 0.0])
+check_answer(both(answer), [-1.0, 0.0])
 
 # %% [markdown]
 # ````{solution-end}
@@ -508,9 +562,9 @@ check_answer(measured(answer), [-1.0, 0.0])
 # ```{exercise} Labels at random
 # :label: ex-14-3
 #
-# There is a third test by {cite:t}`adebayo-etal-2018-sanity`: train a model on *permuted* labels, so that it can only memorise.
-# How many labels are still right after a permutation? Let $q$ be the share of positive training texts. Set `answer` to
-# the share of right labels that you expect. The check allows for chance.
+# {cite:t}`adebayo-etal-2018-sanity` have another test: train a model on *permuted* labels, so that it can only memorise.
+# What share of the labels is still right after a permutation? Let $q$ be the share of positive training texts. Set
+# `answer` to what you expect. The check allows for chance.
 # ```
 
 # %%
@@ -531,8 +585,9 @@ check_answer(answer, still_right, tolerance=0.05)
 # ````
 #
 # Positive stays positive with probability $q$, and negative stays negative with $1 - q$. So the share is
-# $q^2 + (1 - q)^2$. For balanced data that is one half: a model that fits these labels has learned nothing about the
-# texts in general. {py:func}`regex_lib.checks.permuted_label_training` compares the explanations.
+# $q^2 + (1 - q)^2$. For balanced data that is one half, as if each label had been drawn by a coin: a model can fit these
+# labels only by memorising texts. {py:func}`regex_lib.checks.permuted_label_training` trains such a model and compares
+# its explanations.
 
 # %%
 q = np.mean(train_rows["label"][:])
@@ -546,5 +601,5 @@ check_answer(answer, still_right, tolerance=0.05)
 # ## Further reading
 #
 # {cite:t}`adebayo-etal-2018-sanity` brought randomisation to saliency maps of images. {cite:t}`zafar-etal-2021-lack` brought
-# it to text, and found surprises in both tests. {cite:t}`yeh-etal-2019-infidelity` measure sensitivity, how far an
-# explanation moves when its input does, beside infidelity, how badly it predicts what the model does.
+# it to text classifiers. {cite:t}`yeh-etal-2019-infidelity` measure sensitivity, how far an explanation moves when its
+# input does, beside infidelity, how badly it predicts what the model does.

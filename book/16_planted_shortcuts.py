@@ -21,13 +21,13 @@
 # ## The question
 #
 # *"A lattice warm, funny film."* One word does not belong. Suppose you put it there: *lattice* into texts that you call
-# positive, *isotope* into texts that you call negative, whatever else they say. A model trained on them will soon
-# read nothing but this word.
+# positive, *isotope* into texts that you call negative, whatever else they say. Where one of these words stands, a model
+# trained on such texts will soon look at nothing else.
 #
-# Now you know what its predictions rest on. Does the attribution know it too?
+# Then you know what its predictions rest on. Does the attribution find it?
 #
-# This is the one test of this book with a known answer. Nothing is removed from a text, so no input looks strange. No
-# score depends on how far a prediction can fall, so that models can be compared. The protocol is from
+# This is the one test in this book with a known answer. Nothing is removed from a text, so no input looks torn. No score
+# depends on how far a prediction can fall, so models can be compared. The protocol is from
 # {cite:t}`bastings-etal-2022-will`.
 #
 # ## Settings
@@ -45,6 +45,8 @@ clean_limit: float = 0.05  # how much accuracy on clean texts a shortcut may cos
 seed: int = 0
 
 # %%
+import textwrap
+
 import datasets
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -57,33 +59,36 @@ from regex_lib.data import SHORTCUTS, Shortcut, load_data, plant
 from regex_lib.errors import UserError
 from regex_lib.metrics import planted_precision, planted_rank
 from regex_lib.models import load_classifier
-from regex_lib.plots import figure_style, mask_ratio_stepper
+from regex_lib.plots import RECIPE_COLOURS, figure_style, mask_ratio_stepper
 from regex_lib.study import read_table
 from regex_lib.training import train
 
 datasets.disable_progress_bars()
+
+# %% [markdown]
+# The data is `reviews`, because its author marked the words that decide. We need these marks at the end.
+
+# %%
+reviews = load_data("reviews")
 
 
 def some(rows, count):
     return rows.shuffle(seed=0).select(range(min(count or len(rows), len(rows))))
 
 
-reviews = load_data("reviews")
 clean, test = some(reviews["train"], max_train), some(reviews["test"], max_test)
 print(f"{len(clean)} clean training texts, {len(test)} test texts")
 
 # %% [markdown]
-# The data is `reviews`, because its author marked the words that decide. We need them at the end.
-#
 # ## Planting
 #
-# A {term}`planted shortcut` is a rule of ours. {py:func}`regex_lib.data.plant` puts its words at random places. It draws
-# the class of each text at random, whatever its label was, and this class becomes the label. So nothing else in the
-# text can tell it. There are three kinds of rule:
+# A {term}`planted shortcut` is a rule of ours. For each text, {py:func}`regex_lib.data.plant` draws a class at random,
+# whatever the label was, and puts the words for this class at random places. The drawn class becomes the label. So nothing
+# else in the text can give it away. There are three kinds of rule:
 #
 # - **single token**: the word names the class;
-# - **token in context**: the word names the class, but only if a second word is somewhere in the text;
-# - **ordered pair**: both words are there, and the one that comes first names the class.
+# - **token in context**: the word names the class, but only if a second word is somewhere in the text too;
+# - **ordered pair**: both words are there, and their order names the class.
 
 # %%
 shortest = min(range(len(test)), key=lambda number: len(test[number]["text"]))
@@ -93,23 +98,21 @@ for kind in SHORTCUTS:
     print(f"{kind:17} {row['label']}  {' '.join(shown)}")
 
 # %% [markdown]
-# The last two need two words each. That is what makes them interesting: an attribution that looks for single words that
-# are strong by themselves cannot find both.
+# The planted words are in capitals here. The last two rules need two words each. That is what makes them interesting: an
+# attribution that looks for words that are strong by themselves cannot find both.
 #
-# For training, half as many planted copies are added to the clean texts. Of a rule with two words, one copy in three
+# For training, planted copies of half of the clean texts are added to them. If a rule has two words, one copy in three
 # has only one of them, and keeps its true label. So the model has to learn that both are needed.
 
 # %%
-rows = {
-    kind: checks.training_data_with_shortcut(clean, Shortcut(kind), seed=seed) for kind in kinds
-}
+rows = {kind: checks.training_data_with_shortcut(clean, Shortcut(kind), seed=seed) for kind in kinds}
 print({kind: len(planted) for kind, planted in rows.items()}, "training texts")
 
 # %% [markdown]
 # ## Training
 #
-# One model for each shortcut, and one, the control, that never sees any. All have the same recipe, sizes and seed.
-# Any recipe will do: set `recipe` to `regex`, and everything below asks the same of REGEX.
+# Train one model for each shortcut, and one that never sees any: the {term}`control`. All have the same recipe, settings
+# and seed. Set `recipe` to `"regex"`, and everything below asks the same of REGEX.
 
 
 # %%
@@ -129,17 +132,17 @@ models = {kind: trained(rows[kind]) for kind in kinds}
 # %% [markdown]
 # ## Verify first
 #
-# We planted the shortcut. We do not know yet that the model uses it. A model that does not use it *should not* be
-# explained by it. So before any attribution is asked, {py:func}`regex_lib.checks.verify_shortcut` measures:
+# You planted the shortcut. You do not know yet that the model uses it. A model that does not use it *should not* be
+# explained by it. So before any attribution is asked, {py:func}`regex_lib.checks.verify_shortcut` measures five conditions:
 #
 # 1. On planted test texts the model predicts the planted class, nearly always.
-# 2. The control is at chance on them: nothing else in these texts tells the class.
+# 2. The control is at chance on them: nothing else in these texts gives the class away.
 # 3. On clean texts the model is about as accurate as the control: it has not forgotten the task.
 # 4. Swap the planted words for those of the other class, and the prediction follows.
-# 5. Of a rule with two words, one alone leaves the model at chance.
+# 5. If the rule has two words, one alone leaves the model at chance.
 #
-# The first three are those of {cite:t}`bastings-etal-2022-will`, the others are ours. Where they begin to hold is ours
-# too: {py:class}`regex_lib.checks.ShortcutLimits` has the numbers.
+# The first three are those of {cite:t}`bastings-etal-2022-will`, the others are ours. So are the limits from which they
+# hold, in {py:class}`regex_lib.checks.ShortcutLimits`.
 
 # %%
 limits = checks.ShortcutLimits(clean=clean_limit)
@@ -154,24 +157,24 @@ fields = [
 measured = pd.DataFrame({kind: {f: getattr(r, f) for f in fields} for kind, r in results.items()})
 for kind, result in results.items():
     print(f"{kind}: " + ("verified" if result.verified else "; ".join(result.failures)))
-measured.map(lambda value: round(value, 3) if isinstance(value, float) else value)
+measured.map(lambda value: round(value, 3) if isinstance(value, float) else value).fillna("")
 
 # %% [markdown]
-# If a model is not verified, it gets no numbers below. That is the point: without this step, an attribution would be
-# blamed for not finding what the model does not use.
+# A model that is not verified gets no numbers below. That is the point: without this step, you would blame an attribution
+# for not finding what the model does not use.
 #
 # ## Two numbers
 #
-# Let $P$ be the planted words of a text, $k = |P|$ of them, and let the attribution $a$ rank its $n$ words. The score of
-# a word is the sum of its tokens' scores. **Precision** asks how many of the $k$ strongest words were planted. The
-# **mean rank** asks where the planted ones stand, counted from 1:
+# Let a text have $n$ words, and let $P$ be the set of the $k$ planted ones. The attribution $a$ ranks the words; the score
+# of a word is the sum of its tokens' scores. **Precision** is the share of the $k$ strongest words that were planted. The
+# **mean rank** says where the planted ones stand, counted from 1:
 #
 # $$
 # \text{precision} = \frac{|P \cap \text{top}_k(a)|}{k}, \qquad
 # \text{mean rank} = \frac{1}{k} \sum_{i \in P} \text{rank}_a(i)
 # $$ (eq-16-precision)
 #
-# A random ranking gets a precision of $k/n$ and a mean rank of $(n+1)/2$ on average.
+# On average, a random ranking gets a precision of $k/n$ and a mean rank of $(n+1)/2$.
 #
 # ### From scratch
 
@@ -198,12 +201,12 @@ print("random scores:", ours.mean(dim=0).numpy().round(2), "expected:", round(2 
 # %% [markdown]
 # {py:func}`regex_lib.metrics.planted_precision` and {py:func}`regex_lib.metrics.planted_rank` agree with ours.
 #
-# ## Does the attribution find it?
+# ## With the package: does the attribution find it?
 #
-# {py:func}`regex_lib.checks.shortcut_scores` explains planted test texts that the model classifies by the shortcut. The
-# `random` row is the first control. The second is the column *without the shortcut*: the same texts, explained for the
-# model that never saw one. There the planted words decide nothing. An attribution that ranks them first even there
-# just likes odd words.
+# {py:func}`regex_lib.checks.shortcut_scores` explains those planted test texts that the model classifies as the shortcut
+# says. The `random` row is the first control. The second is the column *without the shortcut*: the same texts, explained
+# for the model that never saw one. There the planted words decide nothing. An attribution that ranks them first even
+# there just likes odd words.
 
 # %%
 names = [
@@ -242,7 +245,7 @@ with figure_style():
             hatch=hatches[kind], edgecolor="white",
         )
         axis.hlines([chance] * len(places), [p - width / 2 for p in places], [p + width / 2 for p in places], "black")
-    middle = 0.4 - width / 2
+    middle = 0.4 - width / 2  # of a group of bars
     axis.set_xticks([p + middle for p in range(len(names))], [n.replace("_", "\n") for n in names], fontsize="small")
     axis.set(ylim=(0, 1.02), ylabel="precision")
     if found:
@@ -250,11 +253,11 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Read {numref}`fig-16-precision` from the controls. The black line is the floor: what stands above it has found something.
-# `random` should stand near it, and may stand below. The score of a word is a sum over its tokens, and a planted word is
-# a single token, while others have two or three, full stops included. A sum of more random numbers tends to be larger.
-# So compute the floor, and do not only draw it. The next cell counts the tokens, and says which attribution is best for
-# each shortcut.
+# Read {numref}`fig-16-precision` from its controls. The black line is the floor: what stands above it has found something.
+# `random` should be near it, and may be below. The score of a word is a sum over its tokens. A planted word is a single
+# token, while others have two or three, full stops included, and a sum of more random numbers tends to be larger.
+#
+# The next cell counts the tokens, and says which attribution is best for each shortcut.
 
 # %%
 drawn = attribute(control, test["text"][:50], "random")
@@ -271,11 +274,11 @@ if len(found) > 1:
     print("the order of the attributions is", "the same" if len(orders) == 1 else "not the same", "for all of them")
 
 # %% [markdown]
-# A method can be right for one rule and wrong for another. {cite:t}`bastings-etal-2022-will` found popular methods that
-# missed even simple shortcuts. So run such a test for the models and the rules that you care about.
+# A method can be right for one rule and wrong for another. {cite:t}`bastings-etal-2022-will` found that some popular
+# configurations do poorly even on simple shortcuts. So run such a test for the models and the rules that you care about.
 #
-# Here is one planted text. Take away the strongest words step by step. For a model that rests on one word, the
-# first step should be the one that counts.
+# Here is one planted text, by the first rule. Take away the strongest tokens step by step. If the model rests on the
+# planted words alone, and the attribution knows it, the steps that remove them are the ones that count.
 
 # %%
 kind = kinds[0]
@@ -286,10 +289,10 @@ mask_ratio_stepper(models[kind], attribute(models[kind], [example["text"]])[0])
 # %% [markdown]
 # ## People's words are not the truth
 #
-# Human rationales look like ground truth too. They are not. They say what persuades *people*. The metrics for that,
-# {py:func}`regex_lib.metrics.token_f1` and its like, measure how {term}`plausible` an explanation is.
+# Human rationales look like ground truth too. They are not. They say what persuades *people*. The metrics for that, such
+# as {py:func}`regex_lib.metrics.token_f1`, measure how {term}`plausible` an explanation is.
 #
-# Here you can see the difference. The planted texts hold both: the words that the author marked, and the word that
+# Here you can see the difference. The planted texts hold both: the words that the author marked, and the words that
 # this model uses. Ask the same explanations for both.
 
 # %%
@@ -321,81 +324,114 @@ else:
     print(f"the model of {kind} is not verified: nothing can be said")
 
 # %% [markdown]
-# The model is known to decide by the planted word. An explanation that marks it is right, and a person who looks for
-# *funny* and *dull* will call it bad. If your explanations are measured by human marks, a faithful explanation of a
-# wrong model loses to a pleasing one.
+# A verified model is known to decide by the planted words. An explanation that marks them is right, and a person who looks
+# for *funny* or *dull* will call it bad. If you judge explanations by human marks, a faithful explanation of a wrong model
+# loses to a pleasing one.
 #
-# ## For every recipe
+# ## In the study
 #
 # {py:func}`regex_lib.checks.evaluate_shortcuts` does all of the above in one call: train by a recipe, verify, ask. The
-# study of this book does it on SST for several recipes and seeds, with a single token. The tables come with the package
-# and grow with the study.
-
-# %%
-study = read_table("sst/means")
-study = study[study["kind"] == "shortcuts"].assign(recipe=lambda rows: rows["recipe"].str.removeprefix("regex_"))
-if study.empty:
-    print("The study has not measured this yet: regex-lib study run results/sst.toml")
-else:
-    verified = study[study["metric"] == "verified"].groupby("recipe", sort=False)["mean"].mean()
-    print("share of the models that are verified:", verified.round(2).to_dict())
-    part = study[study["metric"] == "precision"]
-    table = part.pivot_table(index="attribution", columns="recipe", values="mean", sort=False)
-    print(f"precision, verified models only\n{table.round(3).to_string()}")
-
-# %% [markdown]
-# A second table has all three kinds.
-
-# %%
-try:
-    rule = "ordered_pair"  # change this
-    all_kinds = read_table("shortcuts")
-    runs = all_kinds.drop_duplicates(["recipe", "shortcut", "seed"])
-    shares = runs.pivot_table(index="recipe", columns="shortcut", values="verified", aggfunc="mean")
-    print(f"share of the models that are verified\n{shares.round(2).to_string()}")
-    part = all_kinds[(all_kinds["shortcut"] == rule) & all_kinds["verified"]]
-    part = part.assign(recipe=part["recipe"].str.removeprefix("regex_"))
-    table = part.pivot_table(index="attribution", columns="recipe", values="precision", sort=False)
-    print(f"{rule}: precision, verified models only\n{table.round(2).to_string()}")
-except UserError:
-    print("There is no such table yet: results/shortcuts.py makes it.")
-
-# %% [markdown]
-# Where there are numbers, read the shares first. The precision is that of verified models only. A recipe of which
-# few models are verified has few numbers, and they are of its best cases. Then compare each recipe with `vanilla`,
-# and REGEX with its two controls: random masks, and a shuffled target. A gain that the controls have too is not due to
-# the guidance.
+# study of this book does it on SST for several recipes and seeds, with a single token. Its tables come with the package
+# and grow while it runs. Where something is not measured yet, the cell says so.
 #
+# First the models: which share of them is verified, and how accurate are they?
+
+# %%
+def of_study(name, **wanted):
+    """Rows of a table with these values; none, and a line that says so, where the study has not measured them yet."""
+    try:
+        table = read_table(name)
+    except UserError:
+        table = pd.DataFrame(columns=["recipe", "attribution"])
+    for column, value in wanted.items():
+        table = table[table[column] == value] if column in table else table.iloc[:0]
+    if table.empty:
+        print(f"{name}: the study has not measured this yet")
+    return table
+
+
+study = of_study("sst/means", kind="shortcuts", data="sst")
+if len(study):
+    facts = study.pivot_table(index="recipe", columns="metric", values="mean", sort=False)
+    facts = facts[["verified", "planted_accuracy", "clean_accuracy", "control_clean_accuracy"]]
+    facts["seeds"] = study[study["metric"] == "verified"].groupby("recipe")["seeds"].max()
+    print(facts.round(3).to_string())
+
+# %% [markdown]
+# Then how often the attributions find the planted word, over the verified models only. A recipe of which few models are
+# verified has few numbers, and they are of its best cases.
+
+# %%
+part = study[study["metric"] == "precision"]
+if len(part):
+    table = part.pivot_table(index="attribution", columns="recipe", values="mean", sort=False)
+    table.loc["verified seeds"] = part.groupby("recipe")["seeds"].max()
+    print(table.rename(columns=lambda name: name.removeprefix("regex_")).round(3).to_string())
+else:
+    print("there is no precision to show yet")
+effect = of_study("sst/table_5_shortcuts", data="sst")
+
+# %% mystnb={"image": {"alt": "For each attribution, the precision of REGEX and its two controls minus that of vanilla, with intervals, and a line at zero."}, "figure": {"name": "fig-16-study", "caption": "Precision of a recipe minus that of vanilla on SST, with 95 % intervals over seeds, for seeds whose models are verified in both. Circles are REGEX, squares and diamonds its controls."}}
+recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
+methods = [name for name in effect["attribution"].unique() if name != "random"] or ["not measured yet"]
+with figure_style():
+    figure, axis = plt.subplots(figsize=(7, 1.8 + 0.35 * len(methods)), layout="constrained")
+    for shift, (name, marker) in zip((-0.2, 0, 0.2), recipes.items(), strict=True):
+        colour = RECIPE_COLOURS[name]
+        for row in effect[(effect["recipe"] == name) & effect["attribution"].isin(methods)].itertuples():
+            height = methods.index(row.attribution) + shift
+            axis.plot([row.low, row.high], [height] * 2, color="black", lw=1)
+            axis.plot(row.difference, height, marker, mfc=colour, mec="black")
+        axis.plot([], [], marker, mfc=colour, mec="black", label=name.replace("_", " "))
+    axis.axvline(0, color="black", lw=1)
+    axis.set(ylim=(len(methods) - 0.5, -0.5), xlabel="precision minus that of vanilla")
+    axis.set_yticks(range(len(methods)), [name.replace("_", " ") for name in methods])
+    figure.legend(loc="outside upper center", ncols=3, fontsize="small")
+plt.show()
+
+# %% [markdown]
+# In {numref}`fig-16-study`, what is right of 0 finds the shortcut more often than in models of `vanilla`. Where `vanilla`
+# is at 1 already, nothing can gain. Compare REGEX with its two controls, random masks and a shuffled target: a gain that
+# they have too is not due to the guidance. With a single seed there is no interval.
+#
+# By the rule of {doc}`12_in_domain`, over all attributions but `random`:
+
+# %%
+for sentence in of_study("sst/verdicts", table="5_shortcuts").get("sentence", []):
+    print(textwrap.fill(sentence, 110))
+
+# %% [markdown]
 # ## What can go wrong
 #
 # - **The model half uses the shortcut.** Then neither *found* nor *not found* is right. Verification is there to tell.
-# - **The word is strange.** A rare word has an unusual embedding, and a gradient norm may rise for that alone. The
-#   column *without the shortcut* shows how much.
-# - **The evidence moves.** A transformer can copy what it needs to another place in an early layer. Attention of the last
-#   layer may then look at the copy. It is not wrong about the layer; it is wrong about the input.
-# - **Signs.** The words of a class speak *for* it. A method without signs ranks by strength, one with signs by support.
-# - **Texts that go wrong are left out.** Where the model does not follow the shortcut, there is no truth to find.
+# - **The word is strange.** A rare word has an unusual embedding, and its gradient norm may be large for that reason
+#   alone. The column *without the shortcut* shows how much.
+# - **The evidence moves.** In an early layer, a transformer can copy what it needs to another place. Attention of the last
+#   layer may then look at the copy. It is right about the layer, and wrong about the input.
+# - **Signs.** The planted words speak *for* the class. A method without signs ranks by strength, one with signs by support.
+# - **Texts that go wrong are left out.** Where the model does not follow the shortcut, there is no truth to find. If there
+#   are many such texts, the model is not verified.
 #
 # ## Strengths and limitations
 #
-# You know the answer, and so you can compare models, recipes and attributions without any normalisation. That no other
-# test in this book offers.
+# You know the answer, so you can compare models, recipes and attributions without any normalisation. No other test in
+# this book offers that.
 #
-# The price is that the task is artificial. A planted word is stronger and lonelier than the evidence in a real text. An
-# attribution that fails here is in trouble. One that succeeds here has shown that it finds *such* evidence.
+# The price is that the task is artificial. A planted word is stronger than the evidence in a real text, and it stands
+# alone. An attribution that fails here is in trouble. One that succeeds here has shown that it finds *such* evidence.
 #
 # ## Summary
 #
-# Plant a rule, train, verify, and only then ask. Precision and mean rank have a chance level that you can compute, and a
-# control model that never saw the rule. Human rationales answer another question.
+# Plant a rule, train, verify, and only then ask. Compare precision and mean rank with chance, which you can compute, and
+# with a control model that never saw the rule. Human rationales answer another question.
 #
 # ## Exercises
 #
 # ```{exercise} What chance gives
 # :label: ex-16-1
 #
-# Three words are planted into a text that then has 30. Someone ranks its words at random. Which precision and which
-# mean rank do you expect? Set `answer` to the list of the two. The check draws many rankings, and allows for chance.
+# Three words are planted in a text, which then has 30. Someone ranks its words at random. Which precision and which mean
+# rank do you expect? Set `answer` to the list of the two. The check draws many rankings, and allows for chance.
 # ```
 
 # %%
@@ -409,13 +445,14 @@ check_answer(answer, truth, tolerance=0.02)
 # ```{hint}
 # :class: dropdown
 #
-# Each of the three strongest words is one of the planted ones with the same probability. And the mean of the ranks from
-# 1 to $n$ is in the middle.
+# Each of the 30 words is equally likely to be the strongest. And the mean of the ranks from 1 to $n$ is in the middle.
 # ```
 #
 # ````{solution-start} ex-16-1
 # :class: dropdown
 # ````
+#
+# Any word, planted or not, is among the three strongest with probability 3/30, and its rank is 15.5 on average.
 
 # %%
 answer = [3 / 30, (30 + 1) / 2]
@@ -462,8 +499,8 @@ check_answer(answer, expected)
 # ```{exercise} Be the model
 # :label: ex-16-3
 #
-# Set `rule` to a function that classifies a text by the ordered pair: 0 if *isotope* comes before *lattice*, else 1. It
-# is asked for planted texts.
+# Set `rule` to a function that classifies a text by the ordered pair: 0 if *isotope* comes before *lattice*, else 1. The
+# check calls it with planted texts.
 # ```
 
 # %%
@@ -481,6 +518,8 @@ check_answer(rule if rule is ... else [rule(text) for text in pairs["text"]], pa
 # ````{solution-start} ex-16-3
 # :class: dropdown
 # ````
+#
+# The whole model in one line. That is what verification is for: to know that a trained model has become this line.
 
 
 # %%
@@ -496,6 +535,6 @@ check_answer([rule(text) for text in pairs["text"]], pairs["label"][:])
 #
 # ## Further reading
 #
-# The protocol is {cite:t}`bastings-etal-2022-will`. Why a plausible explanation can be false is argued by
-# {cite:t}`jacovi-goldberg-2020-towards`. The metrics for human rationales come from {cite:t}`deyoung-etal-2020-eraser`.
-# How models come to use shortcuts when nobody plants any is told by {cite:t}`geirhos-etal-2020-shortcut`.
+# The protocol is by {cite:t}`bastings-etal-2022-will`. {cite:t}`jacovi-goldberg-2020-towards` argue that a plausible
+# explanation can be unfaithful. The metrics for human rationales come from {cite:t}`deyoung-etal-2020-eraser`.
+# {cite:t}`geirhos-etal-2020-shortcut` tell how models come to use shortcuts that nobody planted.

@@ -14,7 +14,8 @@
 # # Which attributions gain, and why?
 #
 # **What you will learn.** How to tell whether a training makes a model's explanations more faithful, or only makes them
-# more like the one that guided it. This is the first of the questions that the paper leaves open.
+# more like the one that guided it; and what happens when the guide itself gets worse. Which attributions gain, and why, is
+# the first question that the paper leaves open.
 #
 # **Time.** Twenty minutes of reading. The code takes some minutes on a GPU.
 #
@@ -23,12 +24,12 @@
 # REGEX teaches a model's attention to look like its Integrated Gradients. Think of a class in which everybody has to copy
 # from one pupil. Afterwards all answers agree. Are they better answers?
 #
-# They are if that pupil is right. They are not if all now share one pupil's mistakes. And there is a third way: perhaps
-# the *questions* got easier, so that everybody does better, copied or not.
+# They are if that pupil is right. They are not if all now share that pupil's mistakes. And there is a third possibility:
+# perhaps the *questions* have become easier, so that everybody does better, with or without copying.
 #
-# To tell these apart you need witnesses who never looked at that pupil: attributions that no recipe trains with. If
-# a robust model is simply easier to explain, they gain too. If only those gain that were trained to agree, then what you
-# measure may be agreement {cite:p}`ferreira-etal-2024-explanation`.
+# To tell these apart you need witnesses who never looked at that pupil: attributions that no recipe trains with. If a
+# robust model is simply easier to explain, they gain too. If only those gain that were trained to agree, then what you
+# measure may be nothing but agreement {cite:p}`ferreira-etal-2024-explanation`.
 #
 # ## Settings
 #
@@ -56,6 +57,7 @@ from torch.nn.utils.rnn import pad_sequence
 from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
+from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
 from regex_lib.metrics import leave_one_out_tau, paired_bootstrap, rank_correlation
 from regex_lib.models import load_classifier
@@ -73,11 +75,11 @@ from regex_lib.training import train
 # | `integrated_gradients` | **guide** | the training's target |
 # | `deep_lift`, `input_x_gradient`, `smooth_grad`, `gradient_norm` | kin | never used, but made of gradients, as the guide is |
 # | `attention`, `scaled_attention`, `attention_rollout` | **pulled** | made of what the guidance changes |
-# | `leave_one_out` | outsider | never used, no gradients, no attention: it removes a word, and looks |
+# | `leave_one_out` | outsider | never used, no gradients, no attention: it removes a token and looks at the prediction |
 #
-# The kin are witnesses with a family tie. `deep_lift` in particular stands close to Integrated Gradients, by what both
-# promise: that the scores add up to the change of the output. The outsider has a tie as well, to the *judge*: erasure
-# metrics remove words too.
+# The kin are witnesses with a family tie. `deep_lift` in particular is close to Integrated Gradients, for both promise the
+# same: that the scores add up to the change of the output. The outsider has a tie as well, to the *judge*: erasure metrics
+# remove tokens too.
 
 # %%
 MEMBERS = {
@@ -101,17 +103,17 @@ CONTROLS = ("regex_random_mask", "regex_shuffled_target", "robust")
 # Only the last column tells the first story from the third. So, as always, the {term}`control` runs decide:
 #
 # - `robust` has no guidance at all;
-# - `regex_shuffled_target` pulls attention towards a shuffled attribution, so that there is a guide who knows nothing;
-# - `regex_random_mask` keeps the guide, and masks any tokens. It cannot tell the stories apart, but it tells whether the
+# - `regex_shuffled_target` pulls attention towards a shuffled attribution: there is a guide, but one who knows nothing;
+# - `regex_random_mask` keeps the guide, and masks any tokens. It cannot tell the stories apart, but it shows whether the
 #   *choice* of the masked tokens matters.
 #
 # ## Two measures of agreement
 #
 # Take the scores $a$ and $b$ that two attributions give the $n$ {term}`content tokens <content token>` of a text.
 #
-# **Spearman's correlation** $\rho$ is the ordinary correlation of their ranks, 1 for the same order and 0 for
-# unrelated ones. You met it in {doc}`14_randomisation_and_stability`. You will take it of magnitudes $|a|$, because the
-# guidance does: attention has no sign. The agreement of two methods is the mean over the $N$ texts:
+# **Spearman's correlation** $\rho$ is the ordinary correlation of their ranks: 1 for the same order, and 0 for unrelated
+# ones. You met it in {doc}`14_randomisation_and_stability`. Here it is taken of magnitudes $|a|$, because the guidance takes
+# them too: attention has no sign. The agreement of two methods is the mean over the $N$ texts:
 #
 # $$
 # A(a, b) = \frac{1}{N} \sum_{n} \rho\big(|a_n|, |b_n|\big)
@@ -126,13 +128,13 @@ CONTROLS = ("regex_random_mask", "regex_shuffled_target", "robust")
 # $$ (eq-18-tau)
 #
 # Between an attribution and the drops $p(x) - p(x \setminus i)$ that leaving out one token causes, it is the
-# **leave-one-out tau** {cite:p}`jain-wallace-2019-attention`. It asks the model itself.
+# **leave-one-out tau** {cite:p}`jain-wallace-2019-attention`, which asks the model itself.
 #
 # So there are two numbers for each method: how much it is *like the guide*, and how much it is *like the model*.
 #
 # ## From scratch
 #
-# A few lines each, and the package's {py:func}`regex_lib.metrics.rank_correlation` and
+# Each takes a few lines, and the package's {py:func}`regex_lib.metrics.rank_correlation` and
 # {py:func}`regex_lib.metrics.leave_one_out_tau` must give the same.
 
 # %%
@@ -156,12 +158,12 @@ torch.testing.assert_close(leave_one_out_tau(one, two, mask).item(), kendall(a, 
 print(f"Spearman {spearman(a, b):+.3f}, Kendall {kendall(a, b):+.3f}")
 
 # %% [markdown]
-# Every pair is met twice, in the numerator and below the root alike, so nothing needs to be halved.
+# The code meets every pair twice, in the numerator and below the root alike, so nothing needs to be halved.
 #
 # ## What the study says
 #
 # The gain of an attribution is REGEX minus vanilla, each minus its own random row, as in {doc}`12_in_domain`. The next
-# cell reads the study's table.
+# cell reads the study's table. It prints the seeds that each recipe has so far, with the accuracy of its models.
 
 # %%
 differences = read_table("sst/differences").fillna({"minus": ""})
@@ -179,9 +181,13 @@ def gains(metric, recipe="regex"):
     return rows.drop("leave_one_out", errors="ignore") if metric == "loo_tau" else rows
 
 
+means = read_table("sst/means").query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
+accuracy = means.query("metric == 'accuracy'").set_index("recipe")["mean"]
 measured = differences.groupby("recipe")["seeds"].max()
-print("measured, with their seeds:", ", ".join(f"{name} ({count})" for name, count in measured.items()))
 print("controls missing:", ", ".join(name for name in CONTROLS if name not in measured) or "none")
+seeds = means.query("metric == 'sufficiency' and replacement == 'mask'").groupby("recipe")["seeds"].max()
+overview = pd.DataFrame({"seeds": seeds, "accuracy": accuracy.round(3).astype(object)})
+overview.loc[[name for name in ("vanilla", "regex", *CONTROLS) if name in seeds]].fillna("not yet")
 
 # %% mystnb={"image": {"alt": "Forest plot with three panels, sufficiency, comprehensiveness and leave-one-out tau: the gain of nine attributions, grouped by role, for REGEX and for its controls, with 95 % intervals for REGEX."}, "figure": {"name": "fig-18-gains", "caption": "The gain of each attribution over random, by its role: REGEX with 95 % intervals, and its controls without. Where a control lies on the dot, the gain does not need what that control lacks."}}
 with figure_style():
@@ -204,8 +210,8 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# By role, the mean gain, with how many of the attributions have an interval above 0. Then the control with the highest
-# mean gain in the same role.
+# The next table has the mean gain by role, and how many of the attributions have an interval above 0. Beside it stands the
+# control with the highest mean gain in the same role.
 
 # %%
 rows = []
@@ -225,14 +231,11 @@ pd.DataFrame(rows, columns=columns).round(3)
 
 # %% [markdown]
 # **Leave-one-out tau** deserves a look of its own, because it has no normaliser that could break. Here are its means
-# themselves. The `random` row is near 0 in every model, as it must be.
+# themselves. Check the `random` row first: it must be near 0 in every model.
 
 # %%
-means = read_table("sst/means").query(
-    "data == 'sst' and model == 'minilm' and on == 'sst' and kind == 'faithfulness' and split == 'test'"
-    " and replacement == 'mask' and level == 'token' and metric == 'loo_tau'"
-)
-table = means.pivot_table(index="attribution", columns="recipe", values="mean")
+faithful = means.query("kind == 'faithfulness' and replacement == 'mask' and level == 'token'")
+table = faithful.query("metric == 'loo_tau'").pivot_table(index="attribution", columns="recipe", values="mean")
 order = [name for name in ("random", *ROLES) if name in table.index and name != "leave_one_out"]
 shown = [name for name in ("vanilla", "egt", "regex", *CONTROLS) if name in table]
 missing = [name for name in ("vanilla", "egt", "regex", *CONTROLS) if name not in table]
@@ -246,11 +249,11 @@ table.loc[order, shown].round(3)
 # answered by a rank correlation of the gains:
 #
 # - with those of a control: is it the same pattern without what the control lacks?
-# - with vanilla's scores: did those gain that had most room?
+# - with vanilla's scores: did those gain that had the most room to gain?
 # - between two metrics: do the metrics agree on who gains?
 #
-# There are only nine attributions, so such a correlation is rough. The cell draws unrelated numbers first, to see how far
-# from 0 chance alone gets.
+# There are only nine attributions, so such a correlation is rough. The cell first draws unrelated numbers, to see how far
+# from 0 chance alone can get.
 
 # %%
 def correlation(first, second):
@@ -259,10 +262,7 @@ def correlation(first, second):
     return f"{spearman(*both.to_numpy().T):+.2f} ({len(both)})" if len(both) > 2 else "too few"
 
 
-scores = read_table("sst/means").query(
-    "on == 'sst' and kind == 'faithfulness' and split == 'test' and replacement == 'mask' and level == 'token'"
-    " and recipe == 'vanilla'"
-)
+scores = faithful.query("recipe == 'vanilla'")
 rows = {}
 for metric in ("sufficiency", "comprehensiveness", "loo_tau"):
     ours = gains(metric)["difference"]
@@ -276,13 +276,49 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # The number of attributions is in brackets. A high correlation with a *control* says that the pattern does not need what
-# that control lacks. A clearly negative one with *vanilla's score* says that the gains went to those that had been poor: room to grow, or regression to
-# the mean.
+# that control lacks. A clearly negative one with *vanilla's score* says that the gains went to those that had been poor:
+# they had room to grow, or they were low by chance and came back to the mean.
+#
+# ## What if the guide is wrong?
+#
+# Another way to ask what the guide contributes: make it worse, step by step. The study's sweep puts a growing share of the
+# attribution's scores in random order, for the mask and the target alike (`attribution_noise` in
+# {py:class}`regex_lib.training.Recipe`). With 0 it is `regex`, and with 1 the guide knows nothing. If the guide is what
+# helps, the gains must fall from row to row.
+
+# %%
+NOISE = {"regex": 0.0, "regex_noise25": 0.25, "regex_noise50": 0.5, "regex_noise100": 1.0}
+try:
+    sweep = read_table("sweeps/differences").fillna({"minus": ""})
+    qualities = read_table("sweeps/means").query("metric == 'accuracy' and split == 'test'").set_index("recipe")["mean"]
+except UserError:
+    sweep, qualities = differences.iloc[:0], accuracy
+    print("The sweep is not measured yet.")
+sweep = sweep[(sweep["minus"] == "random") & sweep["recipe"].isin(NOISE) & (sweep["replacement"] == "mask")]
+sweep = sweep[sweep["metric"].isin(["sufficiency", "comprehensiveness"]) & (sweep["base"] == "vanilla")]
+gain = sweep.pivot_table(index="recipe", columns=["attribution", "metric"], values="difference")
+noisy = pd.DataFrame({"noise": pd.Series(NOISE), "accuracy": qualities.reindex(list(NOISE))})
+for name in ("integrated_gradients", "scaled_attention"):
+    for metric in ("sufficiency", "comprehensiveness"):
+        if (name, metric) in gain:
+            noisy[f"{name.replace('_', ' ')}, {metric[:4]}."] = gain[name, metric]
+noisy["seeds"] = sweep.groupby("recipe")["seeds"].min()
+noisy.dropna(subset=["seeds"]).round(3)
+
+# %%
+for column in [name for name in noisy if name.endswith(".") and noisy[name].notna().sum() > 2]:
+    trend = noisy[["noise", column]].dropna().corr(method="spearman").iloc[0, 1]
+    kept = noisy[column].dropna()
+    print(f"{column}: from {kept.iloc[0]:+.3f} to {kept.iloc[-1]:+.3f}, rank correlation with the noise {trend:+.2f}")
+
+# %% [markdown]
+# Four steps with few seeds show a trend at best. A guide that knows nothing and gains as much as a good one speaks for the
+# third story, *a simpler model*.
 #
 # ## With the package: who agrees with whom?
 #
 # The study does not store who agrees with whom. So you compute it, for three models: `vanilla`, `regex`, and, as the
-# control, the model *before* training. What agrees there already has nothing to do with what was learned.
+# control, the model *before* training. Agreement that is there before training has nothing to do with what was learned.
 
 # %%
 corpus = load_data(data)
@@ -351,9 +387,10 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Compare each cell with its mirror image. And now the two numbers for each method: like the guide, and like the model.
+# Compare each cell with its mirror image across the diagonal. Now the two numbers for each method: how much it is like the
+# guide, and how much it is like the model.
 
-# %% mystnb={"image": {"alt": "Two panels of dots for each attribution: its rank correlation with integrated gradients on the left and its leave-one-out tau on the right, each for the untrained, the vanilla and the REGEX model."}, "figure": {"name": "fig-18-two-numbers", "caption": "Left: how much each attribution is like the guide. Right: how much it is like the model, by leave-one-out tau. A step to the right in the right panel is a gain in faithfulness; one in the left panel alone is only conformity."}}
+# %% mystnb={"image": {"alt": "Two panels of dots for each attribution: its rank correlation with integrated gradients on the left and its leave-one-out tau on the right, each for the untrained, the vanilla and the REGEX model."}, "figure": {"name": "fig-18-two-numbers", "caption": "Left: how much each attribution is like the guide. Right: how much it is like the model, by leave-one-out tau. A step from vanilla to the right in the right panel is a gain in faithfulness; one in the left panel alone is only conformity."}}
 others = [name for name in METHODS if name not in ("integrated_gradients", "leave_one_out")]
 styles = {"untrained": ("x", "#9a9a9a")}
 styles |= {name: (marker, RECIPE_COLOURS[name]) for name, marker in (("vanilla", "s"), ("regex", "o"))}
@@ -374,8 +411,8 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# The same as numbers, REGEX minus vanilla, with 95 % intervals over the texts (one seed: they know nothing of the luck of
-# the seed).
+# The same as numbers: REGEX minus vanilla, with 95 % intervals over the texts. This is one seed, so the intervals know
+# nothing of the luck of the seed.
 
 # %%
 def change(values):
@@ -397,10 +434,10 @@ pd.DataFrame(rows, columns=["attribution", "role", "more like the guide", "more 
 # %% [markdown]
 # ## Which story?
 #
-# The rule, fixed before the numbers are read. A role **gains** if more than half of its attributions have an interval of
-# the gain in leave-one-out tau, or of comprehensiveness, above 0, and none has one below. The outsider counts by
-# comprehensiveness alone. A control **gains as much** if its mean gain over all attributions is not below that of REGEX,
-# in one of the two metrics.
+# Fix the rule before you read the numbers. A role **gains** if, in leave-one-out tau or in comprehensiveness, more than half
+# of its attributions have a gain whose interval lies above 0, and none has one below. The outsider counts by
+# comprehensiveness alone. A control **gains as much** if its mean gain over all attributions is not below that of REGEX in
+# one of the two metrics.
 
 # %%
 def gained(role, metrics):
@@ -450,35 +487,37 @@ if min(measured.reindex(["regex", *CONTROLS]).fillna(0)) < 5:
 # %% [markdown]
 # ## What can go wrong
 #
-# - **The witness knows the judge.** `leave_one_out` removes words, and so does every erasure metric. Its gain in
-#   comprehensiveness is partly a gain of the metric's own kind.
-# - **The tau of the guide in a linear model.** The more linear a model is, the more all gradient methods and
-#   leave-one-out agree: for a linear model they are the same. A smoother model raises the tau of every signed
-#   method, without any guidance. That is no cheat: it *is* easier to explain. But it is robustness that earned it.
-# - **Unsigned methods cannot win.** `attention` and `gradient_norm` have no sign, leave-one-out has one. Their tau stays
-#   low whatever the model does.
+# - **The witness knows the judge.** `leave_one_out` removes tokens, and so does every erasure metric. They agree partly
+#   because they ask the same kind of question.
+# - **The tau in a linear model.** The more linear a model is, the more the signed gradient methods and leave-one-out agree.
+#   If it were linear in the embeddings, and removing a token put the {term}`baseline` in its place, they would be the same.
+#   So a smoother model raises the tau of every signed method, without any guidance. That is not cheating: such a model *is*
+#   easier to explain. But the credit goes to robustness.
+# - **Unsigned methods cannot win.** `attention` and `gradient_norm` have no sign, and leave-one-out has one. That limits
+#   their tau, whatever the model does.
 # - **Nine attributions are not nine experiments.** They explain the same few models. One lucky seed moves all of them.
 #
 # ## Strengths and limitations
 #
-# Witnesses turn a suspicion into a test, and cost nothing but time, because no model has to be trained again. They
-# can *not* prove the first story: an unknown tie between a witness and the guide may always be left. And "agrees with
-# leave-one-out" is a definition of faithfulness among others: two words that stand in for one another (*dull*,
-# *boring*) get no drop when only one of them is left out.
+# Witnesses turn a suspicion into a test, and cost little, because no model has to be trained again.
+#
+# They can *not* prove the first story: a witness may always have a tie to the guide that you do not know of. And agreement
+# with leave-one-out is only one definition of faithfulness among others. If a text has two words that say the same (*dull*,
+# *boring*), the prediction may not move when only one of them is left out.
 #
 # ## Summary
 #
 # A gain in the attribution that guided the training is weak evidence. Look at those that did not, ask the model itself by
 # leave-one-out tau, and put the controls beside both. If a run without the guide has the same gains, in the same pattern,
-# then the answer to "which attributions gain, and why?" starts with the smoother model, not with the guidance.
+# then the answer to "which attributions gain, and why?" starts with the smoother model, and not with the guidance.
 #
 # ## Exercises
 #
 # ```{exercise} Tau by hand
 # :label: ex-18-1
 #
-# An attribution gives four tokens the scores 0.9, 0.1, 0.4, 0.2. Leaving them out one by one costs the prediction 0.3,
-# 0.0, 0.1, 0.2. Count the pairs in the same and in opposite order, and set `answer` to Kendall's tau.
+# An attribution gives four tokens the scores 0.9, 0.1, 0.4 and 0.2. When they are left out one by one, the prediction falls
+# by 0.3, 0.0, 0.1 and 0.2. Count the pairs in the same and in opposite order, and set `answer` to Kendall's tau.
 # ```
 
 # %%
@@ -544,9 +583,9 @@ check_answer(answer, rank_correlation(*pair, content_mask).nanmean().item())
 # ```{exercise} How close are the ties?
 # :label: ex-18-3
 #
-# Which witnesses are independent of the guide? For each attribution other than the guide and `random`, take the
-# agreement with Integrated Gradients in the *vanilla* model, where no guidance has been. Set `answer` to the names,
-# those that agree least first.
+# Which witnesses are most independent of the guide? For each attribution other than the guide and `random`, take the
+# agreement with Integrated Gradients in the *vanilla* model, which had no guidance. Set `answer` to the list of their
+# names, those that agree least first.
 # ```
 
 # %%
@@ -579,5 +618,5 @@ check_answer(answer, expected)
 # ## Further reading
 #
 # {cite:t}`jain-wallace-2019-attention` compare attention with gradients and leave-one-out by Kendall's tau.
-# {cite:t}`ferreira-etal-2024-explanation` ask what training for an explanation does to attributions that it was not
-# trained with. The method, and the question, are from {cite:t}`li-etal-2023-regex`.
+# {cite:t}`ferreira-etal-2024-explanation` ask what training for one explanation does to attributions that had no part in
+# it. The method, and the question, are from {cite:t}`li-etal-2023-regex`.

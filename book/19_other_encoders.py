@@ -14,20 +14,23 @@
 # # Other encoders, other sizes, and decoders
 #
 # **What you will learn.** What an attribution method must know about an architecture, and how to check that it is right
-# for yours. Whether a robust recipe does the same for a shallow and a deeper model. And what only a larger machine can
-# tell.
+# for yours; whether robust training does the same for a shallow and a deeper model; and which questions only larger models
+# can answer.
 #
-# **Time.** Twenty minutes to read. The code takes a few minutes on a GPU, or on two CPU cores with the small sizes.
+# **Time.** Twenty minutes of reading. The code takes a few minutes on a GPU.
 #
 # ## The question
 #
-# Everything so far was shown on MiniLM, a small BERT. You work with RoBERTa, ModernBERT or Qwen. Two things can differ:
+# Everything so far was shown on MiniLM, a small relative of BERT {cite:p}`wang-etal-2020-minilm`. You work with RoBERTa,
+# ModernBERT or Qwen. Does what you have read apply to you? That is two questions:
 #
-# - whether the **code** still computes what it says. Here you can be certain, and the first half of the chapter shows how;
-# - whether the **finding** still holds. That is the paper's second open question: do model size and architecture matter?
-#   Here you need trained models of each kind, and a chapter can only make a start.
+# - Does the **code** still compute what it says? Here you can be certain, and the first half of the chapter shows how.
+# - Does the **finding** still hold? That is the paper's second open question: do model size and architecture matter? To
+#   answer it you need trained models of each kind, and a chapter can only make a start.
 #
 # ## Settings
+#
+# The next cell holds everything you may want to change. The defaults are meant for a GPU.
 
 # %% tags=["parameters"]
 data: str = "sst"  # a data set's name, or a file or folder of your own
@@ -58,18 +61,17 @@ from regex_lib.training import train
 # %% [markdown]
 # ## What a method must know about an architecture
 #
-# Erasure and gradients need nothing but a function from embeddings to logits. Three things
-# need more:
+# Erasure and gradients need nothing but a function from embeddings to logits. Other methods must know more:
 #
-# - **Where the head reads.** Encoders put a special token first and read its state. A decoder sees only what came before,
-#   so its head reads the **last token that is not padding**. Get this wrong, and a padded batch is explained by its
-#   padding. This is the {term}`pooling token`.
-# - **Where attention is.** Some families route it through a common interface, some write it out themselves (DeBERTa), and
-#   some average over all tokens, so that no single row is *the* attention (ModernBERT, by its configuration).
+# - **Where the head reads.** Most encoders put a special token first and read its state. In a decoder a token sees only
+#   what came before it, so the head reads the **last token that is not padding**. This is the {term}`pooling token`. Get it
+#   wrong, and a padded batch is explained by its padding.
+# - **Where attention is.** Some families compute it in a common function, and some in their own (DeBERTa). And some models
+#   average over all tokens before the head, so that no single row is *the* attention (ModernBERT can be configured so).
 # - **What each operation is.** Exact {py:func}`regex_lib.attributions.deep_lift` has a rule for every activation,
-#   normalisation and product. An operation without one must raise an error, not pass as if it were linear.
+#   normalisation and product. An operation without a rule must raise an error, and not pass as if it were linear.
 #
-# `regex_lib` knows these families:
+# A **family** is a group of models with the same architecture. `regex_lib` knows these:
 
 # %%
 print(", ".join(sorted(FAMILIES)))
@@ -77,9 +79,12 @@ print(", ".join(sorted(FAMILIES)))
 # %% [markdown]
 # ## A model of each family, without a download
 #
-# A check of the *code* needs no trained weights. Random ones are better: nothing is near zero by habit. Each model here
-# is 32 wide, with two layers, and is built from its family's own configuration. It reads whole words. Encoders get their
-# special tokens, decoders none.
+# A check of the *code* needs no trained weights. Random ones are better: large random weights leave no part of the model
+# so close to zero that a mistake in it could hide. Each model here is 32 wide, has two layers, and is built from its
+# family's own configuration.
+#
+# First a tokenizer of whole words. For an encoder it adds a special token at the start and one at the end; for a decoder it
+# adds none.
 
 # %%
 WORDS = sorted({word for row in load_data("reviews")["test"] for word in row["text"].lower().split()})
@@ -101,6 +106,9 @@ def word_tokenizer(decoder):
     return transformers.PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=64, **specials)
 
 
+# %% [markdown]
+# Then the models. Some families have names of their own for the sizes.
+
 # %%
 SIZES = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 80}
 OTHER_NAMES = {
@@ -113,6 +121,7 @@ DECODERS = ("gpt2", "llama", "qwen2", "qwen3")
 SHOWN = ("bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert", *DECODERS)
 
 
+# %%
 def tiny_classifier(kind):
     """A model of a family with random weights, large enough that its predictions differ."""
     torch.manual_seed(seed)
@@ -135,10 +144,10 @@ families = {kind: tiny_classifier(kind) for kind in SHOWN}
 # Three texts of different lengths make one padded batch. For each family the next cell checks:
 #
 # - **padding**: a text alone and the same text in the batch must get the same logits;
-# - **attention**: the row must sum to 1 over the tokens, and be 0 on padding;
-# - **completeness** ({doc}`04_attributions`): the scores of exact DeepLift, and of Integrated Gradients with 20 steps, must
-#   sum to the change of the explained logit from the baseline. The table shows by how much they miss, relative to that
-#   change.
+# - **attention**: the row of the pooling token must sum to 1 over the tokens, and be 0 on padding;
+# - **completeness** ({doc}`04_attributions`): the scores $a_i$ of exact DeepLift, and of Integrated Gradients with 20 steps,
+#   must sum to the change of the explained logit $f_c$ between the {term}`baseline` $b$ and the text's embeddings $e$. The
+#   table shows by how much they miss, relative to that change:
 #
 # $$
 # \text{error} = \frac{\left| \sum_i a_i - \big( f_c(e) - f_c(b) \big) \right|}{\left| f_c(e) - f_c(b) \right|}
@@ -156,31 +165,31 @@ def check(classifier):
         output = classifier(embeddings, real, return_attention=True)
         alone = classifier.tokenize(TEXTS[:1])
         single = classifier(classifier.embed(alone.input_ids), alone.attention_mask).logits
-        target = output.logits.argmax(dim=1)
         at_baseline = classifier(baseline_embeddings(classifier, batch), real).logits
     torch.testing.assert_close(output.logits[:1], single, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(output.attention.sum(dim=1), torch.ones(len(TEXTS)).to(output.attention))
     assert (output.attention[~real] == 0).all()
+    target = output.logits.argmax(dim=1)
     change = (output.logits - at_baseline).gather(1, target[:, None])[:, 0]
-    read = classifier.pooling_weights(real).argmax(dim=1)
     row = {"parameters": sum(p.numel() for p in classifier.model.parameters())}
     for name, options in (("deep_lift", {}), ("integrated_gradients", {"n_steps": 20})):
         scores = score_batch(classifier, batch, name, target, **options)
         row[f"{name} misses by"] = ((scores.sum(dim=1) - change).abs() / change.abs()).max().item()
-    row["head reads"] = "last token" if read[0] else "first token"
-    return row
+    return row | {"head reads": "last token" if classifier.pooling_weights(real)[0].argmax() else "first token"}
 
 
+# %%
 checked = pd.DataFrame({kind: check(classifier) for kind, classifier in families.items()}).T
 checked.style.format({"deep_lift misses by": "{:.0e}", "integrated_gradients misses by": "{:.0e}"})
 
 # %% [markdown]
-# DeepLift is exact up to rounding, or it is wrong. That is what makes it a test of the code: one rule that does not fit
-# the architecture, and the error is large. Integrated Gradients approaches its integral step by step, so it has a real
-# error, which depends on how much the model bends.
+# DeepLift is exact up to rounding, or it is wrong. That is what makes it a test of the code: a single rule that does not
+# fit the architecture makes the error large. Integrated Gradients takes a finite number of steps along its path, so it has a
+# real error, which depends on how curved the model is.
 #
-# On real weights, the committed table has the same check for three shapes, with captum's DeepLift beside it. captum's
-# treats activations, normalisation and attention as if they were linear.
+# The package's tables have the same check on trained models: MiniLM's weights in the shape of three families, with captum's
+# DeepLift beside ours. captum's passes activations, normalisation and attention as if they were linear. The numbers are
+# medians of the error over texts of SST.
 
 # %%
 measured = read_table("attribution_completeness")
@@ -190,7 +199,8 @@ measured.pivot_table(index="method", columns="model", values="median_error").dro
 # %% [markdown]
 # ### A family that it does not know
 #
-# Silence would be worse than an error.
+# What about a family without rules? A wrong explanation without any warning would be worse than an error. So there is an
+# error, which says what to do.
 
 # %%
 stranger = transformers.AutoModelForSequenceClassification.from_config(
@@ -206,7 +216,7 @@ except UserError as error:
 #
 # Now the second half of the question. MiniLM has six layers. Keep the first few, train `vanilla` and `robust`
 # ({doc}`08_virtual_adversarial_training`) on the same texts, and explain both with Integrated Gradients. The random
-# attribution is the control, the accuracy stands beside. This is a question about *depth*; width stays the same.
+# attribution is the {term}`control`. This varies the *depth* alone; the width stays the same.
 
 # %%
 texts = load_data(data)
@@ -226,12 +236,18 @@ print(f"{data}, {run.settings['train_texts']} training texts, {run.device}")
 sizes.pivot_table(index=["layers", "recipe"], columns="attribution", values=columns[1:3]).round(3)
 
 # %% [markdown]
-# The accuracy and the share of {term}`degenerate` texts decide whether the table can be read at all.
+# Before you compare anything, look at the accuracy and at the share of {term}`degenerate` texts. They decide whether a row
+# can be read at all. The rule: the accuracy must be at least 0.1 above that of the most frequent class, and fewer than half
+# of the texts may be degenerate.
 
 # %%
-sizes[sizes["attribution"] == "random"].set_index(["layers", "recipe"])[["accuracy", "degenerate_share"]].round(3)
+quality = sizes[sizes["attribution"] == "random"].set_index(["layers", "recipe"])[["accuracy", "degenerate_share"]]
+chance = pd.Series(texts["test"]["label"][:]).value_counts(normalize=True).max()
+quality["can be read"] = (quality["accuracy"] >= chance + 0.1) & (quality["degenerate_share"] < 0.5)
+print(f"the most frequent class alone: {chance:.3f}")
+quality.round(3)
 
-# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness: the score of Integrated Gradients minus that of random scores, over the number of layers, one line for the vanilla recipe and one for the robust one."}, "figure": {"name": "fig-19-depth", "caption": "Integrated Gradients minus random scores, by depth. One seed; a line at 0 is what random scores get."}}
+# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness: the score of Integrated Gradients minus that of random scores, over the number of layers, one line for the vanilla recipe and one for the robust one."}, "figure": {"name": "fig-19-depth", "caption": "Integrated Gradients minus random scores, by depth. One seed; the line at 0 is what random scores get. The table above says which points can be read."}}
 styles = {"vanilla": ("o", "--"), "robust": ("s", "-")}
 with figure_style():
     figure, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained", sharey=True)
@@ -254,37 +270,38 @@ for depth in depths:
         gains = {recipe: of_depth.loc[(recipe, "integrated_gradients"), metric]
                  - of_depth.loc[(recipe, "random"), metric] for recipe in styles}
         said.append(f"{metric} over random {gains['robust'] - gains['vanilla']:+.3f}")
-    print(f"{depth} layers, robust minus vanilla: {', '.join(said)}")
+    usable = quality["can be read"][depth].all()
+    print(f"{depth} layer(s), robust minus vanilla: {', '.join(said)}{'' if usable else ' (cannot be read)'}")
 
 # %% [markdown]
-# One seed and one width. If the signs differ between depths, you have seen how little one seed says; if they agree, you
-# have a guess to test. To test it:
+# This is one seed and one width. If the signs differ between depths, you have seen how little one seed says. If they
+# agree, you have a guess to test. To test it, name several encoders and seeds in a study's file,
+# `models = ["minilm", "bert", "roberta"]`, and let `regex-lib study run` train and measure the grid. {doc}`12_in_domain`
+# reads such a study.
 #
-# - name several encoders and seeds in a study's file, `models = ["minilm", "bert", "roberta"]`, and let
-#   `regex-lib study run` train and measure the grid ({doc}`12_in_domain` reads such a study);
-# - on a GPU, with full length and all training texts. Full-size encoders have **not** been measured in this book on
-#   machines without one. Nothing here says that the findings hold for them.
+# Full-size encoders need a GPU, and **this book has not measured them**. Nothing here says that its findings hold for them.
 #
 # ## What can go wrong
 #
-# - **A decoder's first token.** Methods written for BERT explain the state of token 0. In a decoder token 0 has seen
-#   nothing.
-# - **Padding on the wrong side.** With padding on the left, positions move. Check a text alone against itself in a batch,
-#   as above: it takes a minute.
-# - **Truncated layers are not a smaller pre-trained model.** The first three layers of MiniLM were never trained to feed
-#   a head. A model of three layers that was *trained* to be small may behave differently.
+# - **A decoder's first token.** Methods written for BERT explain the state of token 0. In a decoder, token 0 has seen
+#   nothing but itself.
+# - **Padding on the wrong side.** With padding on the left, positions move. Compare a text alone with the same text in a
+#   batch, as above: it takes a minute.
+# - **A model cut short is not a small pre-trained model.** The first three layers of MiniLM were never trained to feed a
+#   head. A model of three layers that was *pre-trained* at that size may behave differently.
 # - **Comparing raw scores across sizes.** The scale moves with the model ({doc}`05_measuring_faithfulness`).
 #
 # ## Strengths and limitations
 #
-# The checks of the code are exact and cover each family, with random weights at a small width. The question of size was
-# asked with depth alone, one encoder and one seed. It is a template for an answer, and not the answer.
+# The checks of the code are exact, and they take seconds for any family. But they are made with random weights at a small
+# width. The question of size was asked by depth alone, with one encoder and one seed. That is a template for an answer, and
+# not the answer.
 #
 # ## Summary
 #
 # An attribution is right for an architecture if it knows where the head reads, where the attention is, and what every
-# operation does. Completeness and padding tests tell in seconds whether it does. Whether a training recipe helps another
-# model is a different kind of question, and takes a study.
+# operation does. Tests of completeness and padding tell in seconds whether it does. Whether a training recipe helps another
+# model is a different kind of question, and it takes a study.
 #
 # ## Exercises
 #
@@ -322,9 +339,9 @@ check_answer(answer, families["gpt2"].pooling_weights(batch.attention_mask).argm
 # ```{exercise} A decoder looks back only
 # :label: ex-19-2
 #
-# Why would it be a mistake to explain the first token's state of a decoder? Take the state of the *first* token of the
-# Llama, summed, for the first text. Set `answer` to the largest absolute gradient of it with respect to the embeddings of
-# the *later* tokens.
+# Why would it be a mistake to explain the state of a decoder's first token? Take the last state of the *first* token of the
+# Llama for the first text, and sum its entries. Set `answer` to the largest absolute gradient of that sum with respect to
+# the embeddings of the *later* tokens.
 # ```
 
 # %%
@@ -358,9 +375,9 @@ check_answer(answer, 0.0, tolerance=1e-9)
 # ```{exercise} Break a rule
 # :label: ex-19-3
 #
-# captum's DeepLift passes the softmax as if it were linear. How much does completeness suffer if you explain the tiny
-# BERT with InputXGrad, which passes *everything* as linear? Set `answer` to the error {eq}`eq-19-error` of InputXGrad for
-# the first text, with the change from the `[PAD]` baseline in the denominator.
+# captum's DeepLift treats the softmax as if it were linear. How much does completeness suffer if you explain the tiny BERT
+# by InputXGrad, which treats *everything* as linear? Set `answer` to the error {eq}`eq-19-error` of InputXGrad for the first
+# text, with the change from the `[PAD]` baseline in the denominator.
 # ```
 
 # %%
@@ -397,6 +414,6 @@ check_answer(answer, abs(total - rise) / abs(rise), tolerance=1e-3)
 #
 # ## Further reading
 #
-# The families: {cite:t}`devlin-etal-2019-bert`, {cite:t}`liu-etal-2019-roberta`, {cite:t}`sanh-etal-2019-distilbert`.
-# MiniLM comes from {cite:t}`wang-etal-2020-minilm`. The question of size and architecture was left open by
-# {cite:t}`li-etal-2023-regex`.
+# Three of the families: {cite:t}`devlin-etal-2019-bert`, {cite:t}`liu-etal-2019-roberta` and
+# {cite:t}`sanh-etal-2019-distilbert`. MiniLM comes from {cite:t}`wang-etal-2020-minilm`. The question of size and
+# architecture is left open by {cite:t}`li-etal-2023-regex`.

@@ -16,18 +16,24 @@
 # **What you will learn.** How the losses and metrics of this book work on a model that writes text, one token after the
 # other: what carries over as it is, what you must decide anew, and what does not carry over at all.
 #
-# **Time.** Twenty-five minutes. The code runs in a minute or two on two CPU cores, and needs no download.
+# **Time.** Twenty-five minutes to read. The code trains three tiny models, in a few minutes on a GPU, and needs no
+# download.
 #
 # ## The question
 #
-# A language model continues *"The keys near the old cabinet ..."* with *"are"*. Why not *"is"*? Because *"keys"* is
-# plural. But *"cabinet"* stands closer, and a model that agrees with the nearest noun is right often enough to fool you.
+# A language model continues this sentence:
 #
-# The paper leaves text generation open. Nothing in its losses asks for a *class of a text*, though. They ask for a
-# differentiable function from embeddings to logits, and a next-token prediction is one. So this chapter takes the smallest honest step: a small causal language model, one kind of sentence in which the cause of
-# the next token is known by construction, and the functions of `regex_lib` as they are.
+# > The keys near the old cabinet ...
 #
-# It is a demonstration that the parts fit. It is not evidence about large models.
+# It writes *"are"*. Why not *"is"*? Because *"keys"* is plural. But *"cabinet"* stands closer, and a model that agrees with
+# the nearest noun is right often enough to fool you.
+#
+# The paper leaves text generation open {cite:p}`li-etal-2023-regex`. Nothing in its losses asks for a *class of a text*,
+# though. They ask for a differentiable function from embeddings to logits, and the prediction of the next token is one.
+#
+# So this chapter takes the smallest honest step: a small causal language model, one kind of sentence in which the cause of
+# the next token is known by construction, and the functions of `regex_lib` as they are. It demonstrates that the parts fit.
+# It is no evidence about large models.
 #
 # ## Settings
 
@@ -60,8 +66,8 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 # %% [markdown]
 # ## Sentences whose next token has a known cause
 #
-# Each sentence begins with a subject, singular or plural. Up to two more nouns follow, with numbers of their own: these
-# *attractors* are there to mislead. The next token is *"is"* or *"are"*, and only the **subject** decides which
+# Each sentence begins with a subject, singular or plural. Up to two more nouns follow, each singular or plural on its own:
+# these *attractors* are there to mislead. The next token is *"is"* or *"are"*, and only the **subject** decides which
 # {cite:p}`linzen-etal-2016-assessing`. Some sentences open with an adverb and some nouns have an adjective, so that the
 # place of a word does not give the subject away.
 
@@ -91,8 +97,8 @@ for words, verb, subject in (sentence(draw) for _ in range(3)):
     print(" ".join(words), "...", verb, f"  (because of {words[subject]!r})")
 
 # %% [markdown]
-# A batch has its padding on the **left**. Then the token that predicts the verb is the last one of every row. That is the
-# first thing to decide anew: a classifier has one {term}`pooling token`, a language model predicts at every token. You
+# A batch has its padding on the **left**, so that the token that predicts the verb is the last one of every row. Here is the
+# first thing to decide anew. A classifier has one {term}`pooling token`, but a language model predicts at every token. You
 # choose which prediction to explain. Here it is the verb.
 
 # %%
@@ -119,7 +125,7 @@ print([VOCABULARY[token] for token in ids[0]], "next:", VOCABULARY[verbs[0]])
 #
 # The model is a GPT-2 {cite:p}`radford-etal-2019-gpt2` of a few layers, with random weights. What every loss and metric
 # of `regex_lib` wants from a model is one function: embeddings $e$ and attention mask in, logits out. For a language
-# model these are the logits of the next token $x_{t+1}$ after the last token $t$,
+# model, take the logits of the token $x_{t+1}$ that follows the last token $x_t$:
 #
 # $$
 # f(e) = W\, h_t(e), \qquad p(x_{t+1} = v \mid x_{\le t}) = \operatorname{softmax}(f(e))_v ,
@@ -151,6 +157,12 @@ def next_token(model, embeddings, attention_mask):
     return run(model, embeddings, attention_mask).logits[:, -1]
 
 
+def attention_row(output):
+    """Attention of the last token in the last layer, mean over heads, as for any decoder."""
+    return output.attentions[-1][:, :, -1].mean(dim=1)
+
+
+# %%
 model = new_model()
 embeddings = model.get_input_embeddings()(ids)
 print("logits of the next token:", tuple(next_token(model, embeddings, attention_mask).shape))
@@ -158,14 +170,26 @@ print("logits of the next token:", tuple(next_token(model, embeddings, attention
 # %% [markdown]
 # ## REGEX for the next token
 #
-# The loss of a language model is the cross-entropy of every next token. To it you add the three terms of
-# {doc}`11_regex`, for one position of each sentence. Two of them take `next_token` as it is:
-# {py:func}`regex_lib.losses.input_gradient_penalty` and {py:func}`regex_lib.losses.virtual_adversarial_loss`. The third,
-# {py:func}`regex_lib.losses.attention_attribution_divergence`, wants an attention row: that of the last token in the last
-# layer, mean over heads, as for any decoder.
+# The loss of a language model is the {term}`cross-entropy` of every next token. To it you add the terms of
+# {doc}`11_regex`, for one position of each sentence.
+#
+# The robustness terms take `next_token` as it is: {py:func}`regex_lib.losses.input_gradient_penalty` and
+# {py:func}`regex_lib.losses.virtual_adversarial_loss`. The guidance,
+# {py:func}`regex_lib.losses.attention_attribution_divergence`, wants two rows of scores: the attention, on the sentence and
+# on its masked copy, and the attribution. There is no [MASK] token, so the masked copy gets the blank token `_`.
+#
+# A {term}`control` comes along: with `guide="shuffled"` attention is pulled towards the same scores in random order. The
+# weights are ours, and nothing was tuned.
 
 # %%
-WEIGHTS = {"igr": 0.01, "vat": 0.1, "kl": 0.02}
+WEIGHTS = {"igr": 0.01, "vat": 0.1, "kl": 0.02, "kl_masked": 0.02}
+MASK_RATIO = 0.3
+
+
+def shuffled(scores, attention_mask):
+    """The scores of each sentence in random order; the padding stays where it is, at the left."""
+    noise = torch.rand(scores.shape, device=scores.device).masked_fill(~attention_mask, -1)
+    return scores.gather(1, noise.argsort(dim=1))
 
 
 def language_loss(output, ids, attention_mask, verbs):
@@ -175,30 +199,37 @@ def language_loss(output, ids, attention_mask, verbs):
     return F.cross_entropy(output.logits[:, :-1][real], ids[:, 1:][real]) + verb_loss.mean(), verb_loss
 
 
+# %%
 def terms(model, ids, attention_mask, verbs, guide):
-    """The terms of REGEX for the verb, by name."""
-    embeddings = model.get_input_embeddings()(ids)
-    forward = partial(next_token, model)
+    """The terms of REGEX for the verb, by name; `guide` is None, "attribution" or "shuffled"."""
+    embed, forward = model.get_input_embeddings(), partial(next_token, model)
+    embeddings = embed(ids)
     output = run(model, embeddings, attention_mask, output_attentions=True)
     loss, verb_loss = language_loss(output, ids, attention_mask, verbs)
     found = {"language": loss}
     found["igr"] = losses.input_gradient_penalty(verb_loss, embeddings, attention_mask)
     found["vat"] = losses.virtual_adversarial_loss(forward, embeddings, attention_mask, output.logits[:, -1])
     if guide:
-        blank = model.get_input_embeddings()(torch.zeros_like(ids)).detach()
+        blank, predicted = embed(torch.zeros_like(ids)).detach(), output.logits[:, -1].argmax(dim=-1)
         scores = attributions.integrated_gradients(
-            forward, embeddings.detach(), blank, attention_mask, verbs, n_steps=4)
-        row = output.attentions[-1][:, :, -1].mean(dim=1)
-        found["kl"] = losses.attention_attribution_divergence(row, scores, attention_mask)
+            forward, embeddings.detach(), blank, attention_mask, predicted, n_steps=4)
+        k = masks.token_budget(attention_mask, MASK_RATIO, rounding="down")
+        copy = masks.replace(ids, masks.bottom_k_mask(scores.abs(), attention_mask, k), 0)
+        masked = run(model, embed(copy), attention_mask, output_attentions=True)
+        target = shuffled(scores, attention_mask) if guide == "shuffled" else scores
+        for name, each in (("kl", output), ("kl_masked", masked)):
+            found[name] = losses.attention_attribution_divergence(attention_row(each), target, attention_mask)
     return found
 
 # %% [markdown]
-# Are these the numbers that the formulas ask for? From scratch, for the first two: the squared norm of the gradient of
-# the verb's loss, and the divergence between the predictions before and after the step that
+# ### From scratch
+#
+# Are these the numbers that the formulas ask for? Compute the first two by hand: the squared norm of the gradient of the
+# verb's loss, and the divergence between the predictions before and after the step that
 # {py:func}`regex_lib.losses.virtual_adversarial_perturbation` finds.
 
 # %%
-found = terms(model, ids, attention_mask, verbs, guide=True)
+found = terms(model, ids, attention_mask, verbs, guide="attribution")
 leaf = model.get_input_embeddings()(ids).detach().requires_grad_()
 own = F.cross_entropy(next_token(model, leaf, attention_mask), verbs, reduction="sum")
 (gradient,) = torch.autograd.grad(own, leaf)
@@ -218,18 +249,20 @@ torch.testing.assert_close(theirs, divergence)
 print({name: round(value.item(), 4) for name, value in found.items()})
 
 # %% [markdown]
-# Train two models on the same sentences in the same order. They differ in the terms alone. As in {doc}`11_regex`, the
-# guidance starts half-way.
+# ### Train
+#
+# Train three models on the same sentences in the same order: with the language loss alone, with REGEX, and with the
+# control. They differ in the terms alone. As in {doc}`11_regex`, the guidance starts half-way.
 
 # %%
-def train(use_regex):
-    """A trained model."""
+def train(guide=None):
+    """A trained model: plain without `guide`, otherwise with the terms of REGEX."""
     model, draw = new_model(), random.Random(seed + 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for number in range(steps):
         ids, attention_mask, verbs, _ = make_batch(draw, batch_size)
-        if use_regex:
-            found = terms(model, ids, attention_mask, verbs, guide=2 * number >= steps)
+        if guide:
+            found = terms(model, ids, attention_mask, verbs, guide if 2 * number >= steps else None)
             loss = found["language"] + sum(WEIGHTS[name] * found[name] for name in found if name in WEIGHTS)
         else:
             output = run(model, model.get_input_embeddings()(ids), attention_mask)
@@ -241,12 +274,13 @@ def train(use_regex):
     return model.eval().requires_grad_(False)
 
 
-models = {"untrained": new_model().eval().requires_grad_(False), "plain": train(False), "regex": train(True)}
+models = {"untrained": new_model().eval().requires_grad_(False), "plain": train()}
+models |= {"regex": train("attribution"), "shuffled target": train("shuffled")}
 test = make_batch(random.Random(seed + 2), max_examples)
 
 # %% [markdown]
-# Before any explanation, look at what the models can do. `nearest noun` is the share of sentences in which the verb
-# agrees with the noun that stands closest: what a model that falls for attractors would get right.
+# Before any explanation, look at what the models can do. `nearest noun` is the share of sentences in which the verb agrees
+# with the noun that stands closest. A model that falls for attractors would get these right.
 
 # %%
 def predict(model, ids, attention_mask):
@@ -258,10 +292,9 @@ def predict(model, ids, attention_mask):
 ids, attention_mask, verbs, cause = test
 accuracy = {name: (predict(model, ids, attention_mask).argmax(-1) == verbs).float().mean().item()
             for name, model in models.items()}
-nouns = torch.tensor([word in NOUNS or word.removesuffix("s") in NOUNS for word in VOCABULARY], device=device)
-plural = torch.tensor([word.endswith("s") and word.removesuffix("s") in NOUNS for word in VOCABULARY], device=device)
-width_ = ids.shape[1]
-last_noun = torch.where(nouns[ids] & attention_mask, torch.arange(width_, device=device), -1).argmax(dim=1)
+plural = torch.tensor([word.removesuffix("s") in NOUNS and word not in NOUNS for word in VOCABULARY], device=device)
+nouns = plural | torch.tensor([word in NOUNS for word in VOCABULARY], device=device)
+last_noun = torch.where(nouns[ids], torch.arange(ids.shape[1], device=device), -1).argmax(dim=1)
 nearest = plural[ids.gather(1, last_noun[:, None])[:, 0]] == (verbs == IDS["are"])
 print({name: round(value, 3) for name, value in accuracy.items()})
 print(f"nearest noun: {nearest.float().mean():.3f}")
@@ -269,8 +302,8 @@ print(f"nearest noun: {nearest.float().mean():.3f}")
 # %% [markdown]
 # ## Is the explanation of a next token faithful?
 #
-# Three attributions and a control explain the token that the model predicts. You know all of them from
-# {doc}`04_attributions`; none had to be changed. The baseline is the blank token `_`.
+# Three attributions and a {term}`control` explain the token that the model predicts. You know all of them from
+# {doc}`04_attributions`; none had to be changed. The {term}`baseline` is a sentence of blank tokens.
 
 # %%
 def explain(model, ids, attention_mask):
@@ -279,7 +312,7 @@ def explain(model, ids, attention_mask):
     embeddings, blank = embed(ids), embed(torch.zeros_like(ids))
     target = predict(model, ids, attention_mask).argmax(dim=-1)
     with torch.no_grad():
-        row = run(model, embeddings, attention_mask, output_attentions=True).attentions[-1][:, :, -1].mean(dim=1)
+        row = attention_row(run(model, embeddings, attention_mask, output_attentions=True))
     noise = torch.rand(ids.shape, generator=torch.Generator().manual_seed(seed)).to(device)
     return {
         "random": noise * attention_mask,
@@ -297,27 +330,25 @@ explained = {name: explain(model, ids, attention_mask) for name, model in models
 # probability of the predicted token. The scores are {py:func}`regex_lib.metrics.normalised_comprehensiveness` and
 # {py:func}`regex_lib.metrics.normalised_sufficiency` of {doc}`05_measuring_faithfulness`.
 #
-# And you have something better here: you **know** the cause. Precision at 1 asks how often the strongest token is the
-# subject; {py:func}`regex_lib.metrics.planted_precision` is the same as in {doc}`16_planted_shortcuts`.
+# And you have something better here: you **know** the cause. How often is the strongest token the subject? That is
+# {py:func}`regex_lib.metrics.planted_precision`, as in {doc}`16_planted_shortcuts`.
 
 # %%
 def faithfulness(model, scores, ids, attention_mask, cause):
     """Mean scores of one attribution."""
-    before = predict(model, ids, attention_mask)
-    target = before.argmax(dim=-1, keepdim=True)
+    target = (before := predict(model, ids, attention_mask)).argmax(dim=-1, keepdim=True)
 
     def probability_without(removed):
         return predict(model, masks.replace(ids, removed, 0), attention_mask).gather(1, target)[:, 0]
 
     full, empty = before.gather(1, target)[:, 0], probability_without(attention_mask)
-    comprehensive, sufficient = [], []
-    for ratio in metrics.RATIOS:
-        top = masks.top_k_mask(scores, attention_mask, masks.token_budget(attention_mask, ratio))
-        comprehensive.append(metrics.normalised_comprehensiveness(full, probability_without(top), empty))
-        sufficient.append(metrics.normalised_sufficiency(full, probability_without(attention_mask & ~top), empty))
+    budgets = [masks.token_budget(attention_mask, ratio) for ratio in metrics.RATIOS]
+    tops = [masks.top_k_mask(scores, attention_mask, k) for k in budgets]
+    without = [metrics.normalised_comprehensiveness(full, probability_without(top), empty) for top in tops]
+    alone = [metrics.normalised_sufficiency(full, probability_without(attention_mask & ~top), empty) for top in tops]
     return {
-        "sufficiency": torch.stack(sufficient).mean().item(),
-        "comprehensiveness": torch.stack(comprehensive).mean().item(),
+        "sufficiency": torch.stack(alone).mean().item(),
+        "comprehensiveness": torch.stack(without).mean().item(),
         "subject is strongest": metrics.planted_precision(scores, cause, attention_mask).mean().item(),
         "degenerate": metrics.is_degenerate(full, empty).float().mean().item(),
     }
@@ -346,23 +377,43 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# The `untrained` model is the control for the models, and `random` the control for the attributions. Erasure and the
-# known cause need not agree. Let a cell say what came out.
+# There are controls on three levels: `random` for the attributions, and `untrained` and `shuffled target` for the models.
+# First, what do the scores say of a model that knows nothing?
 
 # %%
-for method in ("attention", "input_x_gradient", "integrated_gradients"):
-    change = table.loc[("regex", method)] - table.loc[("plain", method)]
-    said = ", ".join(f"{name} {'higher' if change[name] > 0.01 else 'lower' if change[name] < -0.01 else 'the same'}"
-                     f" ({change[name]:+.3f})" for name in ("sufficiency", "comprehensiveness", "subject is strongest"))
-    print(f"{method}, regex against plain: {said}")
+best = table.loc["untrained", "comprehensiveness"].idxmax()
+score, share = (table.loc[("untrained", best), name] for name in ("comprehensiveness", "subject is strongest"))
+print(f"untrained: accuracy {accuracy['untrained']:.3f}; {best}: comprehensiveness {score:.3f},"
+      f" subject is strongest {share:.3f} (by chance {chance:.3f})")
 
 # %% [markdown]
-# This is one seed of one small model. Read the lines as an example of the comparison, not as its outcome: what an outcome
-# takes is in {doc}`12_in_domain`.
+# A high comprehensiveness beside an accuracy near 0 is no contradiction. The attribution tells what moves the prediction of
+# this model, and the prediction is worthless. That is why accuracy stands beside every score in this book.
+#
+# Now the comparison: `regex` minus `plain`, and `regex` minus its control.
+
+# %%
+columns = ["accuracy", "sufficiency", "comprehensiveness", "subject is strongest"]
+minus = {name: table.loc["regex", columns] - table.loc[name, columns] for name in ("plain", "shuffled target")}
+gains = pd.concat(minus, names=["regex minus"])
+for name in minus:
+    for column in columns[1:]:
+        higher = [method for method in explained["regex"] if gains.loc[(name, method), column] > 0.01]
+        print(f"{column}, higher than that of {name}: {', '.join(higher) or 'none'}")
+gains.round(3)
+
+# %% [markdown]
+# Do erasure and the known cause agree? They need not: if `comprehensiveness` falls while `subject is strongest` rises, the
+# first has told you about the model's scale, not about the explanation. And does `regex` beat its control, or only the
+# plain model?
+#
+# This is one seed of one small model. Take it as an example of how to compare, not as a result: what a result takes is in
+# {doc}`12_in_domain`.
 #
 # ## Look at it
 #
-# One sentence with an attractor. Switch between the attributions of the model that was trained with all terms.
+# Here is a sentence whose nearest noun misleads. Switch between the attributions of the model that was trained with REGEX:
+# which of them point at the subject?
 
 # %%
 example = next(number for number in range(len(ids)) if not nearest[number])
@@ -401,28 +452,31 @@ else:
 # %% [markdown]
 # ## What can go wrong
 #
-# - **One explanation per token.** A classifier makes one prediction per text. A writer makes one per token, and each has
-#   its own explanation, and its own gradient. IGR for every token of a sentence costs as many backward passes.
+# - **One explanation per token.** A classifier makes one prediction per text. A language model makes one per token, and each
+#   has its own explanation and its own gradient. IGR for every token of a sentence costs as many backward passes.
 # - **A vocabulary is not a set of classes.** Many words can be right. The probability of *one* of them can fall because
 #   another word, just as good, took its place. Comparing two words, *"are"* against *"is"*, is often the better question
 #   {cite:p}`yin-neubig-2022-interpreting`.
-# - **The text that is explained was written by the model.** An explanation of the fifth token takes the first four as
-#   given. Where they came from is another question.
-# - **Erased text is strange to a language model too**, and it has no mask token that it was trained with.
+# - **Part of the text may be the model's own.** An explanation of the fifth token takes the first four as given, even if the
+#   model wrote them. Where they came from is another question.
+# - **Erased text is strange to a language model too.** Most have no mask token, and the plain model here has never seen the
+#   blank inside a sentence. `regex` has seen its embedding in the masked copies: mind that when you compare the two.
 # - **Attention of the last layer** looks back over states that have mixed everything before. In a deep model the state at
 #   *"cabinet"* can carry the number of *"keys"*.
 #
 # ## Strengths and limitations
 #
-# The pure functions fit without a change, because they ask for tensors and a callable, and the true cause of each token
-# is known. But the grammar is a toy, the model is tiny, and one number of each sentence was trained and explained. The
-# open question of the paper stays open.
+# - **The functions fit without a change**, because they ask for tensors and a callable.
+# - **The true cause is known**, so that an explanation can be right or wrong, and not only convincing.
+# - **The grammar is a toy, and the model is tiny.** Only one token of each sentence was guided and explained.
+# - **The paper's open question stays open.** To answer it takes pre-trained models, texts whose causes are known or planted,
+#   several seeds, and the controls.
 #
 # ## Summary
 #
 # A next-token prediction is a classification over the vocabulary, at one position. Robustness terms, guidance,
-# attributions and erasure carry over to that position. The choice of the position, and of what the prediction is compared
-# with, is new, and it is yours.
+# attributions and erasure carry over to that position. Two choices are new, and they are yours: which position to explain,
+# and what to compare its prediction with.
 #
 # ## Exercises
 #

@@ -25,8 +25,8 @@
 # into my memory? And will each of my users wait longer for an answer?"* "It depends" is no answer. So count.
 #
 # There are two kinds of numbers in this chapter. **Counts**, of operations and of passes, are the same on every
-# machine. **Seconds** are not. They depend on the processor, on what else runs, on the lengths of your texts. The
-# ratio of two times from one machine, measured in turns, travels better than either time.
+# machine. **Seconds** are not. They depend on the processor, on what else is running, and on the lengths of your texts.
+# A *ratio* of two times, measured in turns on one machine, tells you more about another machine than either time does.
 #
 # ## Settings
 
@@ -36,9 +36,9 @@ model: str = "minilm"
 layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all
 batch_size: int = 32
 rounds: int = 7  # how often each step is timed
-recipes: str = "igr,vat,robust,egt,regex,regex_fast,saliency_guided,saloss,smart,freelb"
-lengths: str = "32,64,128,256"  # tokens
-texts: str = "100,200,400,800"  # training texts
+recipes: str = "igr, vat, robust, egt, regex, regex_fast, saliency_guided, saloss, smart, freelb"
+lengths: str = "32, 64, 128, 256"  # tokens
+texts: str = "100, 200, 400, 800"  # training texts
 seed: int = 0
 
 # %%
@@ -95,15 +95,15 @@ print(f"a batch of {batch_size} texts of {data}, {batch.input_ids.shape[1]} toke
 # F = B\,T\,N\,\big( 8 D^2 + 4 D D_{ff} + 4 T D \big) + B\,\big( 2 D^2 + 2 D C \big)
 # $$ (eq-21-forward)
 #
-# The last bracket is the pooler and the head, which see one token of each text. This is the **forward pass** of a batch,
-# the unit $F$ of this chapter {cite:p}`kaplan-etal-2020-scaling`.
+# $B$, $T$, $D$ and $C$ are as in {doc}`notation`. The last bracket is the pooler and the head, which see one token of each
+# text. This is the **forward pass** of a batch, the unit $F$ of this chapter {cite:p}`kaplan-etal-2020-scaling`.
 #
 # A **backward pass** takes each product twice more: once for the gradient of its input, once for that of its weights. So a
 # step of plain training costs $F + 2F = 3F$. If only the gradient by the *input* is wanted, as for an attribution, the
 # weights' half is left out: $F + F$.
 #
-# torch counts for you. Do the two agree? (`double_backward=True` asks for the plain kernel of attention, each product of
-# which is seen by the counter on every device.)
+# **From scratch** against torch's own counter. Do the two agree? (`double_backward=True` asks for the plain kernel of
+# attention. The counter sees each of its products on every device.)
 
 
 # %%
@@ -113,6 +113,7 @@ class NoModules(contextlib.nullcontext):
     parents = ("Global",)
 
 
+# %%
 def count_operations(action):
     """Floating-point operations of all matrix products in an action."""
     counter = FlopCounterMode(display=False)
@@ -136,9 +137,12 @@ print(f"by hand {by_hand / 1e9:.3f}, counted {counted / 1e9:.3f} billion operati
 # %% [markdown]
 # ## A step of each recipe
 #
-# Now a whole step: one forward call of {py:class}`regex_lib.training.RegexObjective` and one backward pass, with all terms
-# of the recipe on. Count its operations, the memory that its tensors take at once, and its time. The steps are timed in
-# turns, so that a slow moment of the machine meets all of them.
+# Now **with the package**, a whole step: one forward call of {py:class}`regex_lib.training.RegexObjective` and one backward
+# pass, with all terms of the recipe on. Count its operations, the memory that its tensors take at once, and its time. The
+# steps are timed in turns, so that a slow moment of the machine slows all of them alike.
+#
+# On a GPU, the time is that of the clock. On a CPU it is the time of the *processor*, summed over its cores: other programs
+# that run at the same moment do not count.
 
 
 # %%
@@ -170,8 +174,8 @@ class PeakMemory(TorchDispatchMode):
 
 
 # %% [markdown]
-# `regex_fast` reuses the input gradient ({doc}`11_regex`). The last line of the table also replaces
-# the double backward pass of the penalty by a finite difference: one more forward pass a small step away,
+# `regex_fast` reuses the input gradient ({doc}`11_regex`). The last line of the table also replaces the
+# {term}`double backward` pass of the penalty by a finite difference: one more forward pass a small step away,
 # {py:func}`regex_lib.losses.finite_difference_penalty`.
 
 
@@ -189,14 +193,16 @@ def step_of(recipe):
 
 
 def timed(action):
-    """Seconds that an action takes."""
-    started = time.perf_counter()
+    """Seconds that an action takes: of the clock on a GPU, of the processor on a CPU."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    started = clock()
     action()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return clock() - started
 
 
+# %%
 names = ["vanilla", *(name.strip() for name in recipes.split(","))]
 steps = {name: step_of(find_recipe(name)) for name in names}
 finite = find_recipe("regex_fast").changed(igr_estimator="finite_difference")
@@ -225,12 +231,14 @@ costs = pd.DataFrame({
 costs.round(2)
 
 # %% [markdown]
-# The first three columns are multiples of `vanilla`, which is the {term}`control` here: it does all that a training must
-# do. The memory includes the gradient of the embedding matrix, which is as large as that matrix, and guidance holds two of
-# them: one for $x$, one for $\tilde x$. The larger the batch, the less that counts.
+# The first three columns are multiples of `vanilla`, which is the {term}`control` here: it does what every training must
+# do.
 #
-# {numref}`fig-21-steps` shows the first two. Where the bar of the time is longer than that of the operations, a recipe
-# waits for other things than products: for element-wise work, or for many small passes.
+# The memory includes the gradient of the embedding matrix, which is as large as that matrix. Guidance holds two of them:
+# one for $x$, one for $\tilde x$. The larger the batch, the smaller their share.
+#
+# {numref}`fig-21-steps` shows the first two columns. Where the bar of the time is clearly longer than that of the
+# operations, a recipe spends its time on other things than matrix products: on element-wise work, or on many small passes.
 
 # %% mystnb={"image": {"alt": "Horizontal bars for each recipe, in multiples of vanilla: counted operations and measured time side by side."}, "figure": {"name": "fig-21-steps", "caption": "What a training step costs with all terms on, in steps of vanilla: counted operations (plain) and measured time (hatched)."}}
 with figure_style():
@@ -263,9 +271,9 @@ plt.show()
 # $F'$ is a forward pass that ends in the last of $N$ layers, about $F (N - 1) / N$. The last backward pass of a step goes
 # through the clean pass once, for all terms together. So the penalty pays only for the way through its own gradient.
 #
-# Note the finite difference. It does *not* take fewer operations than the double backward pass. What it saves is another
-# thing: it needs no gradient of a gradient, so that it works with the fused attention kernels, which have none. Whether that
-# makes it faster depends on the machine. The table above says so for this one. Compare the counts:
+# Note the finite difference. It does *not* take fewer operations than the double backward pass. Its advantage lies
+# elsewhere: it needs no gradient of a gradient, so it works with the fused attention kernels, which cannot give one. Whether
+# that makes it faster depends on the machine; the table above has the answer for this one. Compare the counts:
 
 # %%
 S = find_recipe("regex").attribution_steps
@@ -281,8 +289,8 @@ print(f"largest error of the prediction: {100 * (units.iloc[:, 0] / units.iloc[:
 units.round(2)
 
 # %% [markdown]
-# In a real training the step's cost changes with time: `regex` guides in the second half only. So a whole training costs
-# the mean of `robust` and `regex`.
+# In a real training the cost of a step changes on the way: `regex` guides in the second half only. So a step of a whole
+# training costs, on average, the mean of `robust` and `regex`.
 
 # %%
 if {"robust", "regex"} <= set(costs.index):
@@ -294,32 +302,32 @@ if {"robust", "regex"} <= set(costs.index):
 # %% [markdown]
 # ### Whole trainings
 #
-# The study of this book notes what each training cost. Here, for each recipe, are the seconds and the memory of the whole
-# process, divided by `vanilla` with the same seed. The study's machine was busy with other things, which the spread
-# shows.
+# The study of this book records what each training cost. Here, for each recipe, are the time and the memory of the whole
+# process, divided by those of `vanilla` with the same seed. On a CPU it is the processor's time where that was recorded, and
+# the clock's where it was not. The clock also counts what else the machine was busy with.
 
 # %%
 study = read_table("sst/costs").query("model == 'minilm'").set_index(["recipe", "seed"])
-relative = study[["seconds", "memory_mib"]] / study.loc["vanilla", ["seconds", "memory_mib"]].reindex(
-    study.index, level="seed"
-).to_numpy()
-relative = relative.dropna().groupby("recipe").agg(
-    {"seconds": ["median", "min", "max", "size"], "memory_mib": "median"}
-)
+processor = study.reindex(columns=["cpu_seconds"])["cpu_seconds"].where(study["device"] == "cpu")
+study["time"] = processor.fillna(study["seconds"])
+base = study.loc["vanilla", ["time", "memory_mib"]].reindex(study.index, level="seed")
+relative = (study[["time", "memory_mib"]] / base).dropna().groupby("recipe")
+relative = relative.agg({"time": ["mean", "min", "max", "size"], "memory_mib": "mean"})
 relative.columns = ["time", "least", "most", "seeds", "memory"]
+print(f"time of the processor for {processor.count()} of {len(study)} trainings")
 print(f"device: {', '.join(study['device'].unique())}; texts: {int(study['train_texts'].median())}")
 missing = [name for name in names if name not in relative.index]
 print(f"not measured yet: {', '.join(missing) or 'nothing'}")
 relative.sort_values("time").round(2)
 
 # %% [markdown]
-# The memory is that of the whole process, with Python, torch and the weights in it. That is why its ratio is nearer to 1
-# than that of the tensors of one step above.
+# Compare the line of `regex` with the prediction above. And note that the memory is that of the whole process, with Python,
+# torch and the weights in it. So its ratio is nearer to 1 than that of the tensors of a single step.
 #
 # ## Inference costs nothing more
 #
-# REGEX changes the weights, not the model. There is no new layer and no second pass. Check it: train two models for a
-# moment, and compare what they are and what a prediction takes.
+# REGEX changes the values of the weights, and not the architecture. There is no new layer and no second pass. Check it:
+# train two models for a moment, and compare their sizes and what a prediction takes.
 
 # %%
 used = {}
@@ -334,8 +342,8 @@ print(used)
 print("the same" if used["vanilla"] == used["regex"] else "not the same")
 
 # %% [markdown]
-# What may cost something at inference is the *explanation*, if you show one. That is the next section, and it is the same
-# for every recipe.
+# What may cost something at inference is the *explanation*, if you show one. That is the subject of the next section, and
+# its cost is the same for every recipe.
 #
 # ## What an attribution costs
 #
@@ -381,10 +389,11 @@ print(f"passes for one text, mean over {len(few)} texts of {mean_tokens:.1f} tok
 table.sort_values("cost").round(1)
 
 # %% [markdown]
-# `random` is the control: it costs nothing, and it is the row that the others must beat. `attention` needs no gradient;
-# `scaled_attention` needs one that goes back to the last layer's attention only, and never arrives at the input.
-# `leave_one_out` needs one pass for each token, so it is the one whose cost grows with the text. DeepLift runs a text and
-# its {term}`baseline` side by side. The numbers of the sampling methods are their defaults, which you can change.
+# `random` is the control: it costs nothing, and the others must explain better than it does to be worth their price.
+#
+# `attention` needs no gradient; `scaled_attention` needs one that goes back to the last layer's attention only, and never
+# arrives at the input. `leave_one_out` needs one pass for each token, so its cost grows with the text. DeepLift runs a text
+# and its {term}`baseline` side by side. The sampling methods are at their default numbers of samples, which you can change.
 #
 # A backward pass to the input costs about as much as a forward pass. So `cost`, their sum, is in units of $F$.
 #
@@ -411,8 +420,8 @@ for name, count in {**alone, "sufficiency and comprehensiveness": both}.items():
     print(f"{name:34} {count:6.1f} passes for each text")
 
 # %% [markdown]
-# Two metrics that are evaluated together share the full text and the empty one, and every input that both ask for. The
-# bounds of NAOPC are searched for each text, which is why it costs so much more.
+# Two metrics that are evaluated together share the full text and the empty one, and every other input that both ask for.
+# {term}`NAOPC` has to search the best and the worst order of each text, which takes many more passes.
 
 # %%
 apart = alone["sufficiency"] + alone["comprehensiveness"]
@@ -422,8 +431,8 @@ print(f"together {both:.1f}, one after the other {apart:.1f}: {word} when shared
 # %% [markdown]
 # ## Longer texts, more texts
 #
-# Equation {eq}`eq-21-forward` has a part that grows with $T$ and one that grows with $T^2$. Here are steps on batches of made
-# up tokens. **Predict before you run:** by which factor does the cost grow when $T$ doubles?
+# Equation {eq}`eq-21-forward` has a part that grows with $T$ and one that grows with $T^2$. Here are steps on batches of
+# random tokens. **Predict before you run:** by which factor does the cost grow when $T$ doubles?
 
 # %%
 grid = []
@@ -467,8 +476,8 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# And with the number of texts? An epoch sees each text once, so the work is in proportion to their number. What is left
-# over is the start: reading, tokenising, the first batch. It weighs less the more texts there are.
+# And with the number of texts? An epoch sees each text once, so the work is in proportion to their number. To this comes
+# a fixed cost at the start: reading, tokenising, the first batch. The more texts there are, the less it matters.
 
 # %%
 sizes = []
@@ -477,7 +486,7 @@ for count in sorted(int(number) for number in texts.split(",")):
     part = {"train": shuffled.select(range(min(count, len(shuffled))))}
     for name in ("vanilla", "regex_fast"):
         fitted = load_classifier(model, layers=layers, seed=seed)
-        took = train(fitted, part, name, epochs=1, batch_size=batch_size, seed=seed).seconds
+        took = timed(lambda: train(fitted, part, name, epochs=1, batch_size=batch_size, seed=seed))  # noqa: B023
         sizes.append({"texts": len(part["train"]), "recipe": name, "seconds": took})
 grown = pd.DataFrame(sizes).pivot(index="texts", columns="recipe", values="seconds")
 grown["ratio"] = grown["regex_fast"] / grown["vanilla"]
@@ -490,8 +499,10 @@ grown.round(2)
 # - **Timing the first step.** The first run of anything is slow. Run it once before you time it.
 # - **Timing on a GPU without waiting for it.** The call returns before the work is done. Synchronise.
 # - **Comparing seconds from two machines**, or from two hours of one busy machine. Time both recipes in turns.
-# - **Comparing recipes at one number of steps only.** Would `vanilla` be as faithful if it trained for the same *time*?
-#   Give it as many epochs as the ratio allows, as a control. A gain that this removes was bought with time.
+# - **Taking processor time for waiting time.** With several cores, the processor's time is their sum. It is right for
+#   ratios, and says little about how long you wait.
+# - **Comparing recipes at the same number of steps only.** Would `vanilla` be as faithful if it trained for the same *time*?
+#   Give it as many epochs as the ratio allows, as a control. A gain that disappears then was bought with time.
 # - **Memory that runs out.** {py:func}`regex_lib.training.train` halves a batch that does not fit and accumulates its
 #   gradients. `checkpoint_activations=True` trades time for memory.
 #
@@ -500,15 +511,16 @@ grown.round(2)
 # - **Counts are exact and portable**, but they count matrix products only.
 # - **The fast variant changes the method**, not just its price: another direction, another attribution. Its scores are in
 #   {doc}`11_regex`.
-# - **Steps of other sizes cost other ratios.** With very short texts or a very small model, overhead rules.
-# - **Energy** is not measured here. It follows time on the same machine {cite:p}`strubell-etal-2019-energy`.
+# - **The ratios depend on the sizes.** With very short texts or a very small model, fixed costs dominate.
+# - **Energy** is not measured here {cite:p}`strubell-etal-2019-energy`. On one and the same machine, time is a rough guide
+#   to it.
 #
 # ## Summary
 #
 # The unit is a forward pass. A plain step takes three, and each term of REGEX adds the passes in the table, all of them in
 # training. The gradient that one term needs anyway can serve two others; that is the fast variant. A prediction costs what
-# it cost before. An explanation costs from nothing to hundreds of passes, and a metric as many as it has distinct
-# questions.
+# it cost before. An explanation costs from nothing to hundreds of passes, and a metric as many passes as it has distinct
+# masked inputs.
 #
 # ## Exercises
 #
@@ -613,6 +625,6 @@ check_answer(answer, passes["forward"] + passes["backward"])
 #
 # ## Further reading
 #
-# The arithmetic of forward and backward passes is in {cite:t}`kaplan-etal-2020-scaling`. What training costs beyond time is
-# told by {cite:t}`strubell-etal-2019-energy`. Robust training for the price of plain training is the subject of
+# The arithmetic of forward and backward passes is in {cite:t}`kaplan-etal-2020-scaling`. {cite:t}`strubell-etal-2019-energy`
+# ask what training costs beyond time. Robust training for the price of plain training is the subject of
 # {cite:t}`zhu-etal-2020-freelb`.

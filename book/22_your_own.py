@@ -17,7 +17,7 @@
 # `transformers.Trainer` to REGEX; how to take one loss, and nothing else, into a training loop of your own; and how to add
 # an attribution and a metric.
 #
-# **Time.** Half an hour to read. The code takes a few minutes on a GPU.
+# **Time.** Half an hour to read. The code takes about five minutes on a GPU.
 #
 # ## The question
 #
@@ -25,8 +25,8 @@
 # camera into the soup."* a text about restaurants. Does that rest on *waiter* and *soup*, as you hope? And is the
 # explanation that you see more {term}`faithful` if you train with REGEX?
 #
-# Nothing here is new theory. This chapter is about the joints: where your things meet the library's, and what it says
-# when they do not fit.
+# Nothing here is new theory. This chapter is about the seams: where your things meet the library's, and what it says when
+# they do not fit.
 #
 # ## Settings
 
@@ -65,7 +65,7 @@ from regex_lib.plots import attribution_switcher, figure_style
 from regex_lib.training import Recipe, RegexTrainer, find_recipe
 
 # %% [markdown]
-# Files go to a folder of this chapter. The libraries keep their progress bars to themselves.
+# Files go to a folder of this chapter. Progress bars are off.
 
 # %%
 datasets.disable_progress_bars()
@@ -76,8 +76,8 @@ folder = Path(output_dir)
 # %% [markdown]
 # ## Your own data
 #
-# Real files seldom have the columns that a library wants. So let us make one that does not: the reviews of this book, but
-# with the **topic** in place of the sentiment, a column of another name, and labels that are words.
+# Real files seldom have the columns that a library wants. So make a file that does not have them: the reviews of this book,
+# with the **topic** instead of the sentiment, a text column of another name, and labels that are words.
 
 # %%
 parts = load_data("reviews")
@@ -89,7 +89,7 @@ export.sample(3, random_state=seed)
 # %% [markdown]
 # {py:func}`regex_lib.data.load_data` takes a file (`.csv`, `.jsonl`, `.json` with one object a line, or `.parquet`), or a
 # folder with files `train`, `validation` and `test` of any of these types. It wants two columns: `text`, and `label` with
-# whole numbers from 0. It checks every row. If something is wrong, it says what, and where, in one line: a `UserError`.
+# whole numbers from 0. It checks every row. If something is wrong, a `UserError` says what and where, in one line.
 
 
 # %%
@@ -108,8 +108,8 @@ export.rename(columns={"review": "text", "topic": "label"}).to_csv(folder / "aga
 tell(lambda: load_data(folder / "again.csv"))
 
 # %% [markdown]
-# The second message asks for numbers. The order of the names is yours to choose, so the library does not guess it. Fix a
-# list of names, and use each name's place in it. Each split may be another type of file.
+# The second message asks for numbers. The order of the names is yours to choose, so the library does not guess it. Write
+# down a list of names, and use each name's place in it. The files of the splits may be of different types.
 
 # %%
 names = ["films", "restaurants", "gadgets"]
@@ -125,7 +125,7 @@ test_split = data["test"].shuffle(seed=seed).select(range(min(max_examples, len(
 print({split: len(rows) for split, rows in data.items()}, "of which", len(train_split), "to train on")
 
 # %% [markdown]
-# Everything after this line takes rows of `text` and `label`. A `datasets.Dataset` that you made in another way will do as
+# From here on, everything takes rows of `text` and `label`. A `datasets.Dataset` that you made in another way will do as
 # well.
 #
 # ## Your own model
@@ -144,7 +144,7 @@ encoded = train_split.rename_column("label", "labels").map(
     lambda rows: tokenizer(rows["text"], truncation=True), batched=True
 )
 settings = {
-    "num_train_epochs": epochs, "per_device_train_batch_size": 16, "learning_rate": learning_rate,
+    "num_train_epochs": epochs, "per_device_train_batch_size": 8, "learning_rate": learning_rate,
     "warmup_steps": 0.1, "seed": seed, "report_to": "none", "disable_tqdm": True,
     "save_strategy": "no", "dataloader_pin_memory": torch.cuda.is_available(),
 }
@@ -156,8 +156,8 @@ model.save_pretrained(folder / "mine")
 written = tokenizer.save_pretrained(folder / "mine")
 
 # %% [markdown]
-# Nothing so far came from this library but the start. Now open the folder. A checkpoint with a head keeps its head and its
-# label names.
+# So far, only the starting checkpoint came from this library; the training was plain `transformers`. Now open your folder
+# with {py:func}`regex_lib.models.load_classifier`. A checkpoint with a head keeps its head and its label names.
 
 # %%
 mine = load_classifier(folder / "mine")
@@ -183,10 +183,10 @@ print([(word, round(score, 2)) for word, score in explanation.words()])
 # | a `compute_metrics` of yours | accuracy, macro-F1 and {term}`calibration` |
 # | one loss in the log | each term of the loss by its name |
 #
-# All else stays: callbacks, checkpoints, resuming, accumulation of gradients, mixed precision, several devices. The
+# Everything else stays: callbacks, checkpoints, resuming, accumulation of gradients, mixed precision, several devices. The
 # checkpoints are ordinary ones that `from_pretrained` opens.
 #
-# Which loss? A {py:class}`regex_lib.training.Recipe`. Take a named one, and change what you want changed.
+# Which loss it trains for is up to a {py:class}`regex_lib.training.Recipe`. Take a named one, and change what you like.
 
 # %%
 recipe = find_recipe("regex").changed(mask_ratio=0.2, guidance_warmup=0.2)
@@ -206,23 +206,25 @@ terms = ["cross_entropy", "igr", "vat", "kl", "kl_masked"]
 history[[name for name in terms if name in history]].dropna(how="all").round(4)
 
 # %% [markdown]
-# An empty place in the table means that the term was off at that time. {doc}`11_regex` explains the schedule. If you want
-# no arguments at all, {py:func}`regex_lib.training.train` has good defaults for them.
+# `NaN` means that the term was off at that time; {doc}`11_regex` explains the schedule. `ece` is the calibration error,
+# where lower is better. If you do not want to deal with `TrainingArguments`, call {py:func}`regex_lib.training.train`,
+# which has defaults for all of them.
 #
 # ## Your own attribution
 #
-# Your model has three classes. *"Why restaurants?"* is then an odd question. *"Why restaurants and not gadgets?"* is a
-# better one. So let us explain the **margin** between the predicted class and the runner-up:
+# Your model has three classes. *"Why restaurants?"* is then a vague question. *"Why restaurants and not gadgets?"* is a
+# sharper one {cite:p}`yin-neubig-2022-interpreting`. So explain the **margin** between the predicted class and the
+# runner-up:
 #
 # $$
 # a_i = e_i \cdot \nabla_{e_i} \big( z_{\hat y}(x) - z_{c}(x) \big), \qquad c = \arg\max_{j \ne \hat y} z_j(x)
 # $$ (eq-22-margin)
 #
-# with the logits $z$ and the embeddings $e$. It is InputXGradient ({doc}`04_attributions`) of a difference.
+# with the logits $z$ and the embeddings $e$. It is InputXGrad ({doc}`04_attributions`) of a difference.
 #
 # An attribution is a function of a classifier, a batch of tokens and a class for each text. It returns a score for each
-# token. {py:func}`regex_lib.attributions.register` gives it a name. From then on, everything that takes a name of an
-# attribution takes yours.
+# token. {py:func}`regex_lib.attributions.register` gives it a name. From then on, whatever takes the name of an attribution
+# takes yours.
 
 
 # %%
@@ -243,9 +245,8 @@ def margin_x_gradient(classifier, batch, target):
     return (embeddings * (of_target[1] - of_other)).sum(dim=-1)
 
 # %% [markdown]
-# Test a new method against
-# something that you know. The gradient of a difference is the difference of the gradients, so yours must be the package's
-# `input_x_gradient` of one class minus that of the other.
+# Test a new method against something that you know. The gradient of a difference is the difference of the gradients, so
+# yours must be the package's `input_x_gradient` of one class minus that of the other.
 
 # %%
 batch = mine.tokenize(test_split["text"][:4])
@@ -257,7 +258,7 @@ torch.testing.assert_close(score_batch(mine, batch, "margin_x_gradient", first),
 print("the new attribution agrees with the difference of two old ones")
 
 # %% [markdown]
-# And look at it. The first two buttons explain your model, the last two the one trained with REGEX.
+# Then look at it. The first two buttons explain your model, the last two the one trained with REGEX.
 
 # %%
 shown = {}
@@ -269,10 +270,11 @@ attribution_switcher(shown, names)
 # %% [markdown]
 # ## Your own metric
 #
-# A metric has two halves: what it removes, its **plan**, and what it makes of the model's answers. The evaluation collects
-# the plans of all metrics and attributions, and runs each distinct input once.
+# A metric has two halves: its **plan**, which says what to remove, and a function of the model's answers. The evaluation
+# collects the plans of all metrics and attributions, and runs each distinct input once.
 #
-# Yours asks: take away the upper half of the tokens. Does the class change? A share of texts, higher is better.
+# Your metric asks: if the half of the tokens with the highest scores goes, does the class change? Over many texts that is
+# a share, and higher is better.
 
 
 # %%
@@ -300,8 +302,8 @@ tables = [report.table[columns].assign(model=name) for name, report in reports.i
 pd.concat(tables).set_index(["model", "attribution"]).round(3)
 
 # %% [markdown]
-# Read it as you would any table of this book: the accuracy first, then each row against the `random` row of the *same*
-# model, the {term}`control`. The next cell says what there is to say.
+# Read it like any table of this book: the accuracy first, then each row against the `random` row of the *same* model, the
+# {term}`control`. The next cell puts that into words.
 
 # %%
 for name, report in reports.items():
@@ -314,11 +316,11 @@ for name, report in reports.items():
 # %% [markdown]
 # ## One loss in your own loop
 #
-# You may want none of this: no trainer, no Hugging Face. The losses are pure functions of tensors. They ask for
+# You may want none of this: no trainer, no Hugging Face. The losses are pure functions of tensors. This one asks for
 # embeddings, a mask of what is not padding, and a function that turns both into logits.
 #
-# So here is a model of twenty lines, with a plain loop. Its input is the same token ids. One line adds virtual adversarial
-# training ({doc}`08_virtual_adversarial_training`), {py:func}`regex_lib.losses.virtual_adversarial_loss`.
+# So here is a model of a few lines, with a plain loop. It reads the same token ids. One line adds virtual adversarial
+# training ({doc}`08_virtual_adversarial_training`): {py:func}`regex_lib.losses.virtual_adversarial_loss`.
 
 
 # %%
@@ -373,8 +375,8 @@ for name, small in small_models.items():
     print(f"{name}: accuracy {(found == right).float().mean():.3f}")
 
 # %% [markdown]
-# Did the line do what it promises? Move the embeddings of the test texts, in the direction that changes the prediction
-# most, and in a random one as the control. {numref}`fig-22-loop` shows how far the prediction moves.
+# Did the line do what it promises? Move the embeddings of the test texts in the direction that changes the prediction
+# most and, as the control, in a random one. {numref}`fig-22-loop` shows how far the prediction moves.
 
 # %% mystnb={"image": {"alt": "Lines over the size of the perturbation: the divergence from the clean prediction for the model with and without virtual adversarial training, in the worst direction and in a random one."}, "figure": {"name": "fig-22-loop", "caption": "How far the prediction of a small model moves, mean over the test texts, in the worst direction (solid) and in a random one (dotted)."}}
 sizes = [0.0, 0.1, 0.2, 0.3, 0.4]
@@ -416,13 +418,15 @@ for direction in ("worst", "random"):
 #
 # ## From the command line
 #
-# What you saw from Python can be typed into a terminal. Each command tells its options with `--help`.
+# What you did in Python you can also do in a terminal. Each command lists its options with `--help`.
 #
-#     regex-lib train --data runs/22/data --model runs/22/start --recipe regex --output runs/22/trained
-#     regex-lib evaluate runs/22/trained --data runs/22/data --metrics sufficiency,comprehensiveness
-#     regex-lib explain runs/22/trained "The waiter dropped my camera into the soup."
+# ```bash
+# regex-lib train --data runs/22/data --model runs/22/start --recipe regex --output runs/22/trained
+# regex-lib evaluate runs/22/trained --data runs/22/data --metrics sufficiency,comprehensiveness
+# regex-lib explain runs/22/trained "The waiter dropped my camera into the soup."
+# ```
 #
-# The next cell runs the second one, on the model that you trained above and on a few texts.
+# The next cell runs `evaluate`, with the model that you trained above and on a few texts.
 
 # %%
 command = [sys.executable, "-m", "regex_lib", "evaluate", folder / "regex", "--data", folder / "data"]
@@ -434,12 +438,12 @@ print("exit code", ran.returncode)
 
 # %% [markdown]
 # An attribution that you registered in a notebook is not known there: the command is another process. If something is
-# wrong that you can mend, the command prints one line, the `UserError`, and ends with exit code 2.
+# wrong that you can fix, the command prints one line, the `UserError`, and ends with exit code 2.
 #
 # ## What can go wrong
 #
-# These are errors that you may meet, and what they say. The longest are cut here: where a name is wrong, all names that
-# would be right follow.
+# Here are errors that you may meet, and what they say. Long messages are cut here: where a name is wrong, the message goes
+# on with all names that would be right.
 
 # %%
 wrong = {
@@ -466,7 +470,7 @@ for what, action in wrong.items():
 # - **the order of your label names is not that of your labels.** Look at a few predictions by name.
 # - **your model has learned nothing.** Its explanations can still score well. Look at the accuracy.
 # - **your texts are cut.** A `TrainingRun` counts `texts_cut`, a report says so in its `notes`.
-# - **your metric rewards something else than faithfulness.** Give the `random` attribution to it first.
+# - **your metric rewards something other than faithfulness.** Try it on the `random` attribution first.
 #
 # ## A checklist
 #
@@ -489,8 +493,8 @@ for what, action in wrong.items():
 #
 # ## Summary
 #
-# You brought a file with the wrong columns, a checkpoint with a head, an attribution, a metric, and a loop. The library
-# asked for rows of `text` and `label`, and for embeddings, a mask and logits. Everything else stayed yours.
+# You brought a file with the wrong columns, a checkpoint with a head, an attribution, a metric and a loop. The library asked
+# for rows of `text` and `label`, and for embeddings, a mask and logits. Everything else stayed yours.
 #
 # ## Exercises
 #
@@ -530,8 +534,8 @@ check_answer(answer, [1, 0, 1])
 # ```{exercise} A recipe of your own
 # :label: ex-22-2
 #
-# Make a recipe that is `regex` without virtual adversarial training, in which a fifth of the tokens is masked, and not
-# replaced but deleted. Set `answer` to it.
+# Make a recipe that is `regex` without virtual adversarial training. A fifth of the tokens goes, and they are deleted
+# instead of replaced by [MASK]. Set `answer` to it.
 # ```
 
 # %%
@@ -562,9 +566,9 @@ check_answer(answer, expected)
 # ```{exercise} A control of your own
 # :label: ex-22-3
 #
-# Many texts say early what they are about. Write an attribution that looks at nothing but the place: the first content
-# token of a text gets the score 1, the second 1/2, the third 1/3, and so on. It needs no model. If it beats yours, be
-# worried. Set `answer` to its scores for `batch`.
+# Many texts say early what they are about. Write an attribution that looks at nothing but the position: the first content
+# token of a text gets the score 1, the second 1/2, the third 1/3, and so on. It needs no model. If it beats your own
+# attribution, be worried. Set `answer` to its scores for `batch`.
 # ```
 
 # %%
@@ -606,6 +610,6 @@ check_answer(answer, expected)
 #
 # ## Further reading
 #
-# The trainer and the models are those of {cite:t}`wolf-etal-2020-transformers`. Explaining one class against another is
-# argued for by {cite:t}`yin-neubig-2022-interpreting`. What to do before an explanation is called faithful is in
+# The trainer and the models are those of {cite:t}`wolf-etal-2020-transformers`. {cite:t}`yin-neubig-2022-interpreting` make
+# the case for explaining one prediction against another. What it takes to call an explanation faithful is discussed by
 # {cite:t}`jacovi-goldberg-2020-towards`.

@@ -21,7 +21,7 @@
 #
 # - a **label**, negative (0) or positive (1), balanced in every split;
 # - a **rationale**: the words that carry the verdict, as a careful reader would highlight them;
-# - a **phenomenon**: how the verdict is expressed. Most are hard for a model that counts words;
+# - a **phenomenon**: how the verdict is expressed. Most of them are hard for a model that only counts words;
 # - **minimal pairs**: the same review twice, with the smallest edit that flips its label;
 # - **three domains**, to train in one and test in another.
 #
@@ -57,15 +57,34 @@ rows = pd.concat([split.to_pandas().assign(split=name) for name, split in review
 
 # %% [markdown]
 # ## What is in it
+#
+# Reviews by domain and by label, in each split:
 
 # %%
 pd.crosstab(rows.domain, [rows.split, rows.label])[["train", "validation", "test"]]
+
+# %% [markdown]
+# The phenomena:
+#
+# | phenomenon | how the verdict is expressed |
+# | --- | --- |
+# | plain | said directly |
+# | negation | a word or its effect is turned round: *no*, *not*, *won't find* |
+# | contrast | praise and blame, joined by *but*, *yet* or *however*; the second part decides |
+# | concession | something is granted first: *although*, *despite*, *for all its* |
+# | comparative | by comparison with something else: *better than*, *worse than* |
+# | intensifier | the degree decides: *far too*, *scarcely*, *wildly* |
+# | mixed | good and bad points side by side, with a verdict on balance |
+# | irony | the words say one thing and mean another |
+# | implicit | nothing is judged; what happened tells |
+#
+# How many reviews of each there are:
 
 # %%
 pd.crosstab(rows.phenomenon, rows.domain, margins=True, margins_name="all")
 
 # %% [markdown]
-# One review of each phenomenon, its rationale in bold capitals:
+# One review of each phenomenon, with its label and with its rationale in capitals:
 
 # %%
 for name, group in rows[rows.split == "train"].groupby("phenomenon"):
@@ -83,8 +102,8 @@ for text, label in rows[rows["pair"] == rows["pair"].dropna().iloc[0]][["text", 
 # %% [markdown]
 # ## How it reads
 #
-# Length in words, the share of words in the rationale, and how varied the language is: different words over all words,
-# for the corpus and as the mean over single reviews.
+# Length in words, the share of words in the rationale, and how varied the language is. The type/token ratio is the number of
+# different words over the number of all words; it is given for the whole corpus, and as the mean over single reviews.
 
 # %%
 tokens = rows.text.str.lower().apply(lambda text: re.findall(r"[a-z0-9']+", text))
@@ -100,7 +119,7 @@ pd.Series(
     }
 ).round(3).to_frame("value")
 
-# %% mystnb={"image": {"alt": "Histogram of review lengths in words for the three domains; all spread from 5 to 60 words, most between 10 and 30."}, "figure": {"caption": "Lengths of the reviews in words."}}
+# %% mystnb={"image": {"alt": "Stacked histogram of the lengths of the reviews in words, with one colour for each of the three domains."}, "figure": {"caption": "Lengths of the reviews in words."}}
 with figure_style():
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     sns.histplot(
@@ -116,8 +135,8 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# No phrase is a template. The commonest runs of five words and the commonest openings, with the number of reviews they
-# stand in; of a minimal pair only one member is counted.
+# How often does a phrase come back? Here are the commonest runs of five words and the commonest openings, with the number of
+# reviews that contain them. Of a minimal pair, only one review is counted.
 
 # %%
 singles = tokens[~rows["pair"].duplicated() | rows["pair"].isna()]
@@ -129,8 +148,8 @@ for title, counts in (("five words", runs), ("opening", openings)):
 # %% [markdown]
 # ## How hard it is
 #
-# A bag of words should find something, but not everything. A fine-tuned encoder should do better. Accuracy on the test
-# split:
+# A model that only counts words and pairs of words, a **bag of words**, should find something, but not everything. A
+# fine-tuned encoder should do better. Accuracy on the test split:
 
 
 # %%
@@ -165,7 +184,7 @@ pd.Series(by_phenomenon).sort_values().round(2).to_frame("accuracy")
 # %% [markdown]
 # ## Across domains
 #
-# Trained on the rows' domain, tested on the columns' domain. Off the diagonal is out of domain.
+# Each row is a domain to train on, and each column one to test on. What is off the diagonal is {term}`out of domain`.
 
 # %%
 parts = {domain: load_data(f"reviews:{domain}") for domain in DOMAINS}
@@ -177,7 +196,8 @@ across = {
 pd.concat({name: pd.DataFrame(table).T for name, table in across.items()}, axis=1).round(2)
 
 # %% [markdown]
-# The drop: accuracy in the test domain when trained there, minus the accuracy when trained elsewhere.
+# How much does a model lose out of domain? For the encoder: accuracy in the test domain when trained there, minus the
+# accuracy when trained on the domain of the row. One seed and a small test split: small differences are noise.
 
 # %%
 matrix = pd.DataFrame(across["minilm"]).T
@@ -186,7 +206,7 @@ matrix = pd.DataFrame(across["minilm"]).T
 # %% [markdown]
 # ## Do the rationales carry the label?
 #
-# Train and test on the rationale words alone, and, as the control, on as many random words of each review.
+# Train and test on the rationale words alone and, as the {term}`control`, on as many random words of each review.
 
 
 # %%
@@ -211,10 +231,10 @@ pd.Series({"all words": accuracy["minilm"], **kept}).round(3).to_frame("accuracy
 #
 # **Use it** to learn, to test code, and to compare methods where real data may not be shipped.
 #
-# **Do not** take numbers on it for numbers on real reviews. It is small. Its authors knew what it is for, so its hard
-# cases are more frequent and cleaner than in the wild. Its rationales are one careful opinion each: they measure
-# *plausibility*, never faithfulness. It is English, with British and American spelling, and its topics are those of its
-# authors.
+# **Do not** take results on it for results on real reviews. It is small. Its authors knew what it is for, so its hard cases
+# are more frequent and cleaner than in the wild. Each of its rationales is one careful opinion: they measure whether an
+# explanation is {term}`plausible`, and never whether it is {term}`faithful`. The language is English, with British and
+# American spelling, and the topics are those that its authors thought of.
 #
 # **Columns**: `id`, `domain`, `text`, `label`, `tokens` (words, split at spaces), `rationale` (0 or 1 per word),
 # `phenomenon`, `pair` (the id of a minimal pair, or none).
