@@ -10,6 +10,9 @@ efficiency, which is the time that the distinct inputs would take in full batche
 anything else, over the time taken. Below, the same as plain loops, and captum. On a CPU the time is the process's own,
 so that other programs count little.
 
+`--ferret` names the Python of an environment with ferret-xai (`pip install ferret-xai "pyarrow<20"`), which cannot be
+this one; it is measured there, in the same run, in its own plain passes in the order of the data. It needs `--model`.
+
 `--bounds` compares the bounds of NAOPC that the two searches find, and what they cost. `--memory` tells by how much the
 peak of memory grows while more and more examples are written to a folder.
 """
@@ -17,13 +20,15 @@ peak of memory grows while more and more examples are written to a folder.
 import argparse
 import contextlib
 import functools
+import json
 import resource
 import statistics
+import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -66,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--protocols", nargs="*", default=list(PROTOCOLS), choices=list(PROTOCOLS), metavar="PROTOCOL")
     parser.add_argument("--without-rivals", action="store_true")
+    parser.add_argument("--ferret", metavar="PYTHON", help="where ferret-xai is installed")
     parser.add_argument("--bounds", type=int, default=0)
     parser.add_argument("--memory", type=int, nargs="*", default=[])
     sizes = parser.parse_args()
@@ -101,8 +107,9 @@ def main() -> None:
         row("plain loop: the paper's", lambda: _plain_erasure(classifier, batch, scores, target))
         row("plain loop: leave-one-out tau", lambda: _plain_leave_one_out(classifier, batch, scores, target))
         row("captum: leave-one-out, once", lambda: _captum_leave_one_out(classifier, batch, target))
-        if find_spec("ferret"):  # whose pins of torch and transformers are not this package's
-            row("ferret: its explainers, evaluated", _ferret(classifier, texts))
+    if sizes.ferret:
+        for name, passes in _ferret(sizes.ferret, sizes.model, texts, sizes.rounds).items():
+            print(f"{name + ', ONE attribution':52}{passes:10.1f}", flush=True)
     if sizes.bounds:
         _compare_bounds(classifier, texts[: sizes.bounds])
     for count in sizes.memory:
@@ -252,13 +259,19 @@ def _compare_bounds(classifier: TextClassifier, texts: list[str]) -> None:
         print(f"{method:36}{bounds.lower.mean():8.4f}{bounds.upper.mean():8.4f}{count:8.1f}", flush=True)
 
 
-def _ferret(classifier: TextClassifier, texts: list[str]) -> Callable[[], None]:
-    """The evaluation of what it has explained before."""
-    from ferret import Benchmark
-
-    bench = Benchmark(classifier.model, classifier.tokenizer)
-    explained = [bench.explain(text, target=1) for text in texts]
-    return lambda: [bench.evaluate_explanations(explanations, target=1) for explanations in explained]
+def _ferret(python: str, model: str, texts: list[str], rounds: int) -> dict[str, float]:
+    """Medians, in ferret's own plain passes."""
+    task = {"model": model, "texts": texts, "rounds": rounds, "threads": torch.get_num_threads()}
+    rival = [python, str(Path(__file__).parent / "rivals" / "ferret_evaluation.py")]
+    done = subprocess.run(rival, input=json.dumps(task), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"ferret failed: {done.stderr.strip().splitlines()[-1]}")
+    ratios: dict[str, list[float]] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            found = json.loads(line)
+            ratios.setdefault(found["name"], []).append(found["seconds"] / found["unit"])
+    return {name: statistics.median(values) for name, values in ratios.items()}
 
 
 def _peak_memory(classifier: TextClassifier, texts: list[str], count: int) -> float:
