@@ -192,8 +192,11 @@ def _differences(rows: "pd.DataFrame", bases: list[str] | None) -> "pd.DataFrame
 
     from regex_lib.study import differences, scores
 
-    table = scores(rows)
-    return pd.concat([differences(table, base) for base in bases or [rows["recipe"].iloc[0]]], ignore_index=True)
+    table, wanted = scores(rows), bases or [rows["recipe"].iloc[0]]
+    measured = [base for base in wanted if (table["recipe"] == base).any()]
+    if measured and len(measured) < len(wanted):  # a study that goes on has its tables all the same
+        open_console().print(f"not measured yet: {', '.join(base for base in wanted if base not in measured)}")
+    return pd.concat([differences(table, base) for base in measured or wanted], ignore_index=True)
 
 
 def _conditions(only: list[str] | None, known: set[str]) -> list[tuple[str, list[str]]]:

@@ -239,3 +239,12 @@ def test_the_command_writes_all_tables_and_says_what_they_say(results, tmp_path)
     assert names == {"means", "differences", "costs", "verdicts", *(f"table_{name}" for name in made)}
     for name, report in made.items():
         assert len(pd.read_csv(tmp_path / "tables" / f"table_{name}.csv")) == len(report.table)
+
+
+def test_the_command_tells_a_base_that_is_not_measured_yet(results, tmp_path):
+    export(results.jobs, results.store, tmp_path / "all.parquet")
+    command = ["study", "table", str(tmp_path / "all.parquet"), "--base", "vanilla", "--base", "egt"]
+    ended = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "tables")], catch_exceptions=False)
+    assert ended.exit_code == 0
+    assert "not measured yet: egt" in ended.output
+    assert set(pd.read_csv(tmp_path / "tables" / "differences.csv")["base"]) == {"vanilla"}
