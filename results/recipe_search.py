@@ -14,7 +14,6 @@ Trainings that `tables/recipe_search.csv` already has are not done again.
 
 import argparse
 import json
-import subprocess
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,6 +26,7 @@ import torch
 from regex_lib.data import load_data
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.models import load_classifier
+from regex_lib.study.work import provenance
 from regex_lib.training import find_recipe, train
 
 GRID: list[tuple[str, dict[str, Any]]] = [
@@ -76,8 +76,7 @@ def measure(recipe: str, changes: str, threads: int) -> pd.DataFrame:
     report = evaluate_faithfulness(classifier, data["validation"], replacement="mask", max_examples=200)
     scores = report.table[["attribution", "sufficiency", "comprehensiveness", "degenerate_share", "examples"]]
     quality = classify(classifier, data["validation"])
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    commit = provenance(run.seconds)["commit"]
     facts = {"seconds": run.seconds, "device": run.device, "commit": commit, "torch": torch.__version__}
     names = {"recipe": recipe, "changes": changes, "seed": 0}
     return pd.concat([pd.DataFrame([names] * len(scores)), scores.assign(**quality, **facts).round(4)], axis=1)
