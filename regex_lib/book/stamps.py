@@ -6,11 +6,11 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import regex_lib
+from regex_lib.packages import package_versions
 
 __all__ = ["KEY", "digest", "make_stamp", "provenance"]
 
@@ -42,7 +42,7 @@ def make_stamp(source: Path, parameters: Mapping[str, Any], seconds: float) -> d
         "device": _device(),
         "seconds": round(seconds),
         "date": datetime.now(UTC).date().isoformat(),
-        "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "packages": {"python": platform.python_version()} | package_versions(PACKAGES),
     }
 
 

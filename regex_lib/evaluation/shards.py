@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from regex_lib.errors import UserError
 from regex_lib.evaluation.protocol import Protocol
 from regex_lib.models import TextClassifier
+from regex_lib.packages import package_versions
 
 __all__ = ["ShardFolder", "Shards", "cannot_write", "digest_of", "frames_of", "weights_digest"]
 
@@ -69,7 +69,7 @@ class ShardFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        self._digest = digest_of(version("regex-lib"), weights_digest(classifier), asdict(protocol))
+        self._digest = digest_of(package_versions(["regex-lib"]), weights_digest(classifier), asdict(protocol))
 
     def name(self, rows: Sequence[int], text: Sequence[str], label: Sequence[int]) -> str:
         """The name of the file with the results of some examples."""

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from regex_lib.data import find_source, load_data, map_labels
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, load_classifier
+from regex_lib.packages import package_versions
 from regex_lib.study.measurements import MEASUREMENTS, TrainedModel, import_modules
 from regex_lib.study.plan import TrainSettings
 from regex_lib.study.store import Store
@@ -185,7 +185,7 @@ def provenance(seconds: float) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "commit": _commit(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": package_versions(_PACKAGES),
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "machine": platform.machine(),

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import transformers
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier
 from regex_lib.models.loading import has_classification_head
+from regex_lib.packages import package_versions
 from regex_lib.training.checkpoints import disk_failures, last_checkpoint
 from regex_lib.training.fitting import Precision, arguments, check_settings, fit
 from regex_lib.training.recipe import Recipe, find_recipe
@@ -49,7 +49,7 @@ class TrainingRun:
     """How long the training took."""
     device: str
     """Where it ran."""
-    packages: dict[str, str]
+    packages: dict[str, str | None]
     """The versions that count."""
 
 
@@ -167,7 +167,7 @@ def train(
         validation=_validation(trainer) if "validation" in data else {},
         seconds=round(seconds, 1),
         device=_device_name(classifier.device),
-        packages={package: version(package) for package in _PACKAGES} | {"python": platform.python_version()},
+        packages=package_versions(_PACKAGES) | {"python": platform.python_version()},
     )  # fmt: skip
     classifier.eval()
     if folder is not None and trainer.is_world_process_zero():
