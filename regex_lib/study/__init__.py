@@ -4,8 +4,8 @@ from regex_lib.study.engine import LocalPool, Pool, Progress, run_jobs
 from regex_lib.study.figure import differences_figure
 from regex_lib.study.measurements import MEASUREMENTS, TrainedModel, measurement
 from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan, read_study
-from regex_lib.study.published import read_table
-from regex_lib.study.reports import Report, reports, verdicts
+from regex_lib.study.published import read_rows, read_table
+from regex_lib.study.reports import COMPARABLE, Report, reports, verdicts
 from regex_lib.study.store import Store
 from regex_lib.study.tables import (
     collect,
@@ -21,6 +21,7 @@ from regex_lib.study.tasks import Job, Task
 from regex_lib.study.verdict import Verdict, verdict
 
 __all__ = [
+    "COMPARABLE",
     "MEASUREMENTS",
     "Grid",
     "Job",
@@ -45,6 +46,7 @@ __all__ = [
     "metric_minus_metric",
     "plan",
     "read_export",
+    "read_rows",
     "read_study",
     "read_table",
     "reports",

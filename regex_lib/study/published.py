@@ -1,12 +1,19 @@
 """The tables that come with the library."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from regex_lib.errors import unknown_name
+from regex_lib.errors import UserError, unknown_name
 
-__all__ = ["read_table"]
+__all__ = ["read_rows", "read_table"]
+
+_COLUMNS = (
+    "data", "model", "recipe", "kind", "on", "split", "metric", "attribution", "against", "perturbation", "replacement",
+    "level", "base", "minus", "mean", "difference", "low", "high", "seeds", "examples",
+)  # fmt: skip
+"""What a table has, or may have, of which nothing is measured yet."""
 
 
 def read_table(name: str) -> pd.DataFrame:
@@ -32,3 +39,31 @@ def read_table(name: str) -> pd.DataFrame:
     if name not in tables:
         raise unknown_name("table of results", name, tables)
     return pd.read_csv(tables[name])
+
+
+def read_rows(name: str, /, **values: Any) -> pd.DataFrame:
+    """The rows of a table of measured results that have certain values.
+
+    For a page that is written while its study still grows: where nothing of the kind is measured yet, it prints a line
+    that says so, and the table is empty.
+
+    Args:
+        name: as for :func:`read_table`.
+        values: columns and what they must be.
+
+    Example:
+        >>> set(read_rows("recipe_search", recipe="vanilla")["recipe"])
+        {'vanilla'}
+        >>> len(read_rows("sst/means", kind="telepathy"))
+        sst/means, kind=telepathy: not measured yet
+        0
+    """
+    try:
+        rows = read_table(name)
+    except UserError:
+        rows = pd.DataFrame(columns=list(_COLUMNS))
+    for column, value in values.items():
+        rows = rows[rows[column] == value] if column in rows else rows.iloc[:0]
+    if rows.empty:
+        print(", ".join([name, *(f"{column}={value}" for column, value in values.items())]) + ": not measured yet")  # noqa: T201 - a page shows it
+    return rows

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from regex_lib.errors import UserError
-from regex_lib.study import published, read_table
+from regex_lib.study import published, read_rows, read_table
 
 
 def test_the_tables_of_the_repository_are_found_by_name():
@@ -22,3 +22,18 @@ def test_an_installed_package_has_its_own(tmp_path, monkeypatch):
 def test_a_table_that_is_not_there_is_told():
     with pytest.raises(UserError, match=r"sst/changes.*sst/differences"):
         read_table("sst/changes")
+
+
+def test_rows_with_certain_values():
+    table = read_table("sst/differences")
+    rows = read_rows("sst/differences", recipe="regex", kind="quality")
+    pd.testing.assert_frame_equal(rows, table[(table["recipe"] == "regex") & (table["kind"] == "quality")])
+    assert len(rows)
+
+
+@pytest.mark.parametrize("name", ["sst/means", "sst/changes"])
+def test_what_is_not_measured_yet_is_an_empty_table_and_a_line(name, capsys):
+    rows = read_rows(name, kind="telepathy", recipe="regex")
+    assert rows.empty
+    assert {"recipe", "metric", "attribution", "mean", "seeds"} <= set(rows)
+    assert capsys.readouterr().out == f"{name}, kind=telepathy, recipe=regex: not measured yet\n"
