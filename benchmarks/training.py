@@ -1,10 +1,12 @@
 """What a training step of each recipe costs, in steps of `vanilla`, measured side by side in one process.
 
     python benchmarks/training.py [--layers 3] [--batch 32] [--rounds 7] [--data reviews] [--recipes regex regex_fast]
+        [--csv results/tables/training_steps.csv]
 
 For each recipe, and for `regex` with four steps of Integrated Gradients, as multiples of vanilla's: median time,
 counted floating-point operations (matrix products and attention, not element-wise work) and peak memory of a step
 beyond the weights. Their efficiency, operations / time, is 1 where a recipe wastes nothing. On a GPU also in bfloat16.
+`--csv` adds the rows to a table, in place of older ones of the same device and sizes.
 """
 
 import argparse
@@ -13,14 +15,17 @@ import statistics
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from regex_lib.data import load_data
 from regex_lib.models import TokenBatch, load_classifier
+from regex_lib.study.work import provenance
 from regex_lib.training import RECIPES, RegexObjective
 
 
@@ -32,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--data", default="reviews")
     parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=list(RECIPES), metavar="RECIPE")
+    parser.add_argument("--csv", type=Path)
     sizes = parser.parse_args()
 
     classifier = load_classifier("minilm", layers=sizes.layers)
@@ -47,13 +53,30 @@ def main() -> None:
 
     print(f"{sizes.layers} layers, {sizes.batch} texts of {sizes.data}, {batch.input_ids.shape[1]} tokens, ", end="")
     print(f"{classifier.device}, {torch.get_num_threads()} threads, median of {sizes.rounds} rounds")
-    for precision in ("fp32", "bf16") if labels.is_cuda else ("fp32",):
-        _compare(objectives, batch, labels, sizes.rounds, precision)
+    precisions = ("fp32", "bf16") if labels.is_cuda else ("fp32",)
+    tables = [_compare(objectives, batch, labels, sizes.rounds, precision) for precision in precisions]
+    for table in tables:
+        print(f"\n{table.drop(columns='precision').round(2).to_string(index=False)}")
+    if sizes.csv:
+        _add(pd.concat(tables), sizes, tokens=batch.input_ids.shape[1], device=classifier.device)
+
+
+def _add(table: pd.DataFrame, sizes: argparse.Namespace, tokens: int, device: torch.device) -> None:
+    """The rows in the file, with where and at what size they were measured."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    table = table.assign(device=name, layers=sizes.layers, texts=sizes.batch, tokens=tokens, data=sizes.data)
+    table = table.assign(rounds=sizes.rounds, commit=provenance(0.0)["commit"], torch=torch.__version__)
+    if sizes.csv.exists():
+        table = pd.concat([pd.read_csv(sizes.csv), table])
+        table = table.drop_duplicates(
+            ["device", "layers", "texts", "tokens", "data", "precision", "recipe"], keep="last"
+        )
+    table.round(2).to_csv(sizes.csv, index=False)
 
 
 def _compare(
     objectives: dict[str, RegexObjective], batch: TokenBatch, labels: torch.Tensor, rounds: int, precision: str
-) -> None:
+) -> pd.DataFrame:
     def step(objective: RegexObjective) -> None:
         """One forward and backward pass with every term of the recipe on."""
         with torch.autocast(labels.device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -75,13 +98,17 @@ def _compare(
             step(objective)
             seconds[name].append(time.perf_counter() - started)
 
-    print(f"\n{precision:24}{'time':>8}{'operations':>12}{'efficiency':>12}{'memory':>8}")
-    for name, times in seconds.items():
-        # Each round's own ratio: a slow moment of the machine then spoils one round, not one recipe.
-        time_ratio = statistics.median(a / b for a, b in zip(times, seconds["vanilla"], strict=True))
-        work_ratio = operations[name] / operations["vanilla"]
-        memory_ratio = memory[name] / memory["vanilla"]
-        print(f"{name:24}{time_ratio:8.2f}{work_ratio:12.2f}{work_ratio / time_ratio:12.2f}{memory_ratio:8.2f}")
+    # Each round's own ratio: a slow moment of the machine then spoils one round, not one recipe.
+    table = pd.DataFrame({
+        "time": {
+            name: statistics.median(a / b for a, b in zip(times, seconds["vanilla"], strict=True))
+            for name, times in seconds.items()
+        },
+        "operations": {name: count / operations["vanilla"] for name, count in operations.items()},
+        "memory": {name: size / memory["vanilla"] for name, size in memory.items()},
+    })  # fmt: skip
+    table.insert(2, "efficiency", table["operations"] / table["time"])
+    return table.rename_axis("recipe").reset_index().assign(precision=precision)
 
 
 class _NoModules(contextlib.nullcontext):
