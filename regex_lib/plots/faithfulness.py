@@ -14,6 +14,8 @@ from regex_lib.plots.style import RECIPE_COLOURS, figure_style
 __all__ = ["faithfulness_bars"]
 
 _METRICS = ("sufficiency", "comprehensiveness")
+_HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
+"""Of the models in turn: in grey print their colours look alike."""
 
 
 def faithfulness_bars(reports: Mapping[str, FaithfulnessReport]) -> Figure:
@@ -33,11 +35,13 @@ def faithfulness_bars(reports: Mapping[str, FaithfulnessReport]) -> Figure:
         for axis, metric in zip(axes, _METRICS, strict=True):
             sns.barplot(
                 rows, y="attribution", x=metric, hue="model", palette=_palette(reports), saturation=1,
-                errorbar=("ci", 95), seed=0, ax=axis, legend=metric == _METRICS[0],
+                errorbar=("ci", 95), seed=0, ax=axis, legend=False,
             )  # fmt: skip
+            for bars, hatch in zip(axis.containers, cycle(_HATCHES), strict=False):
+                for bar in bars:
+                    bar.set(hatch=hatch, edgecolor="white", linewidth=0)
             axis.set(xlim=(0, 1), xlabel=f"normalised {metric}", ylabel="")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(3, len(reports)))
-        axes[0].get_legend().remove()
+        figure.legend(axes[0].containers, list(reports), loc="outside upper center", ncols=min(3, len(reports)))
     plt.close(figure)  # or a notebook would show it twice
     return figure
 

@@ -108,3 +108,11 @@ def test_no_figure_stays_open():
 def test_the_figure_can_be_saved(tmp_path):
     faithfulness_bars({"regex": report(0.2, 0.6)}).savefig(tmp_path / "bars.png")
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_models_can_be_told_apart_without_colours():
+    figure = faithfulness_bars({name: report(0.2, 0.6) for name in ("vanilla", "regex", "mine")})
+    for axis in figure.axes:
+        assert len({container[0].get_hatch() for container in axis.containers}) == 3
+    (shown,) = figure.legends
+    assert len({handle.get_hatch() for handle in shown.legend_handles}) == 3
