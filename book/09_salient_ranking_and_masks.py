@@ -165,8 +165,10 @@ print(f"the same masks for {len(sample.input_ids)} texts, 5 ratios, with ties an
 # %% [markdown]
 # ## Four places to go wrong
 #
-# **Special tokens.** In the next cell the first and the last token are special, and have the smallest scores of all. They
-# must stay: [CLS] is the {term}`pooling token`, and without it there is nothing for the head to read.
+# **Special tokens.** In the next cell the first and the last token are special, and have the smallest magnitudes. They must
+# stay: [CLS] is the {term}`pooling token`, and without it there is nothing for the head to read. The table shows ranks for
+# [CLS] and [SEP] too, behind those of all content tokens. They are never used, because the mask of content tokens leaves
+# them out.
 #
 # **Ties.** Three content tokens have the same score. The rule above decides, and decides the same way on every machine.
 #
@@ -360,6 +362,8 @@ table.rename_axis(f"changed predictions, K = {mask_ratio:.0%}").round(3)
 #
 # What is the copy for? In {term}`explanation-guided training` the model's attention on $\tilde x$ is pulled towards the
 # attribution of $x$. {doc}`10_attention_and_attribution` takes that loss apart. Here you only turn one knob of it.
+#
+# The recipe that adds only this loss to cross-entropy is `egt` (explanation-guided training).
 #
 # Which $K$ is best? Train the plain classifier further, several times from the same weights: without guidance, with
 # guidance at $K = 0$ (the copy is the text itself), and at two larger $K$, each with the *lowest* and with *random*

@@ -213,10 +213,11 @@ plt.show()
 # into both. The bars stand for that:
 #
 # $$
-# \bar P_i = (1 - s) P_i + \frac{s}{n},
-# \qquad
-# L_{kl} = \frac{1}{B} \sum_b D_{KL} \big( \bar \alpha(x_b) \,\big\|\, \bar P(x_b) \big)
-# + \frac{1}{B} \sum_b D_{KL} \big( \bar \alpha(\tilde x_b) \,\big\|\, \bar P(x_b) \big).
+# \begin{aligned}
+# \bar P_i &= (1 - s) P_i + \frac{s}{n}, \\
+# L_{kl} &= \frac{1}{B} \sum_b D_{KL} \big( \bar \alpha(x_b) \,\big\|\, \bar P(x_b) \big) \\
+# &\quad + \frac{1}{B} \sum_b D_{KL} \big( \bar \alpha(\tilde x_b) \,\big\|\, \bar P(x_b) \big).
+# \end{aligned}
 # $$ (eq-10-loss)
 #
 # The second sum has the attention on the *masked copy*. Its target is the attribution of the *full* text: where words are
@@ -315,10 +316,10 @@ pd.DataFrame(rows, index=["token 1", "token 2", "token 3"]).T.round(2)
 #
 # ## Is a small weight enough?
 #
-# The weight of this loss in the recipe `egt` is a few thousandths; the dotted line of the next figure shows it. That looks
-# harmless. Yet the recipes do not guide in the first half of the training (`guidance_from=0.5`). In early trials for this
-# book, guidance from the first step left some models at chance, and a smaller weight did not always save them. What could
-# be the reason?
+# The weight of this loss in the recipe `egt` (explanation-guided training) is a few thousandths; the dotted line of the next
+# figure shows it. That looks harmless. Yet the recipes do not guide in the first half of the training
+# (`guidance_from=0.5`). In early trials for this book, guidance from the first step left some models at chance, and a
+# smaller weight did not always save them. What could be the reason?
 #
 # At the beginning, the head is random and small. {term}`Cross-entropy <cross-entropy>` sends little gradient through it to
 # the layers below. And training does not follow gradients as they are. Adam {cite:p}`kingma-ba-2015-adam` divides each by a
@@ -498,8 +499,12 @@ pd.DataFrame(rows, index=columns).T
 # what price in accuracy? *Guided against shuffled target*: does the attribution help, or any pull at all? *At once against
 # guided*: what does the late start buy, at a small weight and at a large one?
 #
-# Be careful with the KL of `at once`. That model was trained on the loss for twice as many steps. If it is as accurate as
-# `guided`, the late start bought nothing here. If it is near chance, you see the failure for which the schedule was made.
+# Be careful with the KL of `at once`. That model was trained on the loss for twice as many steps. A lower KL would therefore
+# not be surprising, and a higher one says that the divergence was hard to bring down.
+#
+# Now its accuracy. If it is as accurate as `guided`, the late start bought nothing here. If it is near chance, you see the
+# failure for which the schedule was made. If it lies between the two, the early start cost accuracy, but the model still
+# learned.
 #
 # Look at the sentence from the beginning, and switch between the models. Did the attention move to where Integrated
 # Gradients points? And did Integrated Gradients itself stay where it was?
@@ -606,12 +611,13 @@ results.sort_values("KL")[["KL", "accuracy", "attention: compr.", "IG: compr."]]
 # faithful is *not* in that number. To claim it, you need three more things:
 #
 # 1. the faithfulness metrics of {doc}`05_measuring_faithfulness`, for attributions that were *not* used in training;
-# 2. the controls, `regex_shuffled_target` and `regex_random_mask`, which must do worse;
+# 2. the controls of {doc}`11_regex`, which must do worse: `regex_shuffled_target` (the attribution is shuffled among the
+#    tokens) and `regex_random_mask` (any tokens are masked);
 # 3. the accuracy, which must not have paid for it.
 # ```
 
 # %% [markdown]
-# ## What the committed runs say
+# ## What the study says
 #
 # The search for this book's weights trained `egt` on SST with more than one `kl_weight`, with guidance in the second half:
 # one seed, measured on validation data. If the weight were a strong handle, the columns would differ.

@@ -118,8 +118,10 @@ print(f"{data}: {trained['vanilla'][1].settings['train_texts']} texts to train o
 # runs from 0 at the first step of the training to 1 at its end:
 #
 # $$
-# L(t) = L_{ce} + s_r(t) \big[ w_{igr} L_{igr} + w_{vat} L_{vat} \big]
-#      + s_g(t)\, w_{kl} \big[ D_{KL}(\bar\alpha(x) \,\|\, \bar P(x)) + D_{KL}(\bar\alpha(\tilde x) \,\|\, \bar P(x)) \big]
+# \begin{aligned}
+# L(t) = {} & L_{ce} + s_r(t) \big[ w_{igr} L_{igr} + w_{vat} L_{vat} \big] \\
+# & + s_g(t)\, w_{kl} \big[ D_{KL}(\bar\alpha(x) \,\|\, \bar P(x)) + D_{KL}(\bar\alpha(\tilde x) \,\|\, \bar P(x)) \big]
+# \end{aligned}
 # $$ (eq-11-loss)
 #
 # As in {eq}`eq-10-loss`, $\bar\alpha$ and $\bar P$ are attention and attribution as distributions over the content tokens:
@@ -485,7 +487,7 @@ for control in controls:
 #
 # ### How good does the attribution have to be?
 #
-# A shuffled target is the worst attribution there is. What about a mediocre one? The study degrades it step by step. In
+# A shuffled target is as bad a target as there is. What about a mediocre one? The study degrades it step by step. In
 # every training step a share of the tokens is drawn, and their scores are put in random order among them
 # (`attribution_noise`). At 0 % you have `regex`. At 100 % nothing is left of the attribution, for the mask and for the
 # target alike.

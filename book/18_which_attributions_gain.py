@@ -27,7 +27,7 @@
 # They are if that pupil is right. They are not if all now share that pupil's mistakes. And there is a third possibility:
 # perhaps the *questions* have become easier, so that everybody does better, with or without copying.
 #
-# To tell these apart you need witnesses who never looked at that pupil: attributions that no recipe trains with. If a
+# To tell these apart you need witnesses who never looked at that pupil: attributions that REGEX does not train with. If a
 # robust model is simply easier to explain, they gain too. If only those gain that were trained to agree, then what you
 # measure may be nothing but agreement {cite:p}`ferreira-etal-2024-explanation`.
 #
@@ -113,10 +113,11 @@ CONTROLS = ("regex_random_mask", "regex_shuffled_target", "robust")
 #
 # **Spearman's correlation** $\rho$ is the ordinary correlation of their ranks: 1 for the same order, and 0 for unrelated
 # ones. You met it in {doc}`14_randomisation_and_stability`. Here it is taken of magnitudes $|a|$, because the guidance takes
-# them too: attention has no sign. The agreement of two methods is the mean over the $N$ texts:
+# them too: attention has no sign. The agreement of two methods is the mean over the $N$ texts, where $a_k$ and $b_k$ are the
+# scores of text $k$:
 #
 # $$
-# A(a, b) = \frac{1}{N} \sum_{n} \rho\big(|a_n|, |b_n|\big)
+# A(a, b) = \frac{1}{N} \sum_{k=1}^{N} \rho\big(|a_k|, |b_k|\big)
 # $$ (eq-18-agreement)
 #
 # **Kendall's** $\tau$ asks of each pair of tokens whether both scores put them in the same order. Let $C$ be the number

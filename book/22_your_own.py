@@ -21,9 +21,9 @@
 #
 # ## The question
 #
-# You have a file of customers' texts, and a classifier that says what each is about. Say it calls *"The waiter dropped my
-# camera into the soup."* a text about restaurants. Does that rest on *waiter* and *soup*, as you hope? And is the
-# explanation that you see more {term}`faithful` if you train with REGEX?
+# You have a file of customers' texts, and a classifier that says what each is about. You read *"The waiter dropped my camera
+# into the soup."* as a text about restaurants. Does your model say so too, and because of *waiter* and *soup*? If it names
+# another topic, the word scores say why. And is the explanation that you see more {term}`faithful` if you train with REGEX?
 #
 # Nothing here is new theory. This chapter is about the seams: where your things meet the library's, and what it says when
 # they do not fit.
@@ -212,9 +212,8 @@ history[[name for name in terms if name in history]].dropna(how="all").round(4)
 #
 # ## Your own attribution
 #
-# Your model has three classes. *"Why restaurants?"* is then a vague question. *"Why restaurants and not gadgets?"* is a
-# sharper one {cite:p}`yin-neubig-2022-interpreting`. So explain the **margin** between the predicted class and the
-# runner-up:
+# Your model has three classes. *"Why this class?"* is then a vague question. *"Why this class and not the runner-up?"* is a
+# sharper one {cite:p}`yin-neubig-2022-interpreting`. So explain the **margin** between the two:
 #
 # $$
 # a_i = e_i \cdot \nabla_{e_i} \big( z_{\hat y}(x) - z_{c}(x) \big), \qquad c = \arg\max_{j \ne \hat y} z_j(x)
