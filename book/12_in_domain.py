@@ -109,10 +109,11 @@ PLAN = [
 done = means.query("kind == 'faithfulness' and metric == 'sufficiency' and replacement == 'mask'")
 overview = done.groupby("recipe")["seeds"].max().to_frame()
 quality = means.query("kind == 'quality'").pivot_table(index="recipe", columns="metric", values="mean")
-overview = overview.join(quality.reindex(columns=["accuracy", "ece"]))
+quality = quality.reindex(columns=["accuracy", "ece"]).map("{:.3f}".format, na_action="ignore")
+overview = overview.join(quality)
 recipes = [name for name in PLAN if name in overview.index]
 print("not measured yet:", ", ".join(name for name in PLAN if name not in recipes) or "nothing")
-overview.loc[recipes].round(3).astype(object).fillna("not yet")
+overview.loc[recipes].fillna("not yet")
 
 # %% [markdown]
 # `seeds` is how many models of a recipe are measured, and `ece` the {term}`calibration` error, where lower is better.
@@ -271,7 +272,7 @@ for seed in range(seeds):
 
 # %% [markdown]
 # Here is the sentence from above, explained by both. Which explanation is more faithful? You cannot see it. That is why
-# it has to be measured.
+# it has to be measured. And your models may mark other words than those of the story.
 
 # %%
 text = "A wonderful cast cannot save this boring mess."
@@ -316,18 +317,25 @@ def measured(metric, attribution, minus="random", recipe="regex", replacement="m
     return None if found.empty else found.iloc[0]
 
 
+def on_one_line(estimate, low, high):
+    return f"{estimate:+.2f} [{low:+.2f}, {high:+.2f}]".replace(" ", "\u00a0")  # spaces that do not break
+
+
 def shown(row):
-    return "not yet" if row is None else f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+    return "not yet" if row is None else on_one_line(row.difference, row.low, row.high)
 
-
+# %%
 rows = []
 for metric in ("sufficiency", "comprehensiveness", "loo_tau"):
     for method in METHODS[1:]:
         live = paired_bootstrap(over_random("regex", method, metric), over_random("vanilla", method, metric))
-        here = f"{live.estimate:+.3f} [{live.low:+.3f}, {live.high:+.3f}]"
-        rows.append([metric, method, here, shown(measured(metric, method))])
+        here = on_one_line(live.estimate, live.low, live.high)
+        name = method.replace("integrated_gradients", "IG")
+        rows.append([metric, name, here, shown(measured(metric, method))])
+print("regex - vanilla, over random; IG is Integrated Gradients")
 print(f"here: {data}, {seeds} seed(s), {max_train} training texts, {examples['example'].nunique()} explained")
-pd.DataFrame(rows, columns=["regex - vanilla, over random", "attribution", "here", "study"])
+columns = ["metric", "attribution", "here", "study"]
+pd.DataFrame(rows, columns=columns).set_index(columns[:2])
 
 # %% [markdown]
 # With one seed the interval *here* is over texts alone: it knows nothing of the luck of the seed, and the made-up studies
@@ -344,9 +352,10 @@ for metric in ("comprehensiveness", "eraser_comprehensiveness", "loo_tau"):
     for method in ("random", "integrated_gradients", "deep_lift"):
         pair = [grid_of(recipe, method, metric).nanmean(dim=0) for recipe in ("regex", "vanilla")]
         result = win_rate(*pair)
-        rows.append([metric, method, result.wins, result.losses, result.ties, result.rate, result.p_value])
+        name = method.replace("integrated_gradients", "IG")
+        rows.append([metric, name, result.wins, result.losses, result.ties, result.rate, result.p_value])
 columns = ["metric", "attribution", "regex wins", "vanilla wins", "ties", "win rate", "p (sign test)"]
-pd.DataFrame(rows, columns=columns).round(3)
+pd.DataFrame(rows, columns=columns).set_index(columns[:2]).round(3)
 
 # %% [markdown]
 # Compare `comprehensiveness`, which is normalised, with `eraser_comprehensiveness`, the raw drop of the probability. Where
@@ -375,7 +384,7 @@ for method in ("random", "integrated_gradients", "deep_lift"):
 #
 # {numref}`fig-12-forest` is a **forest plot**: a dot for each estimate, a line for its 95 % interval. What crosses the
 # zero line is not settled. Three metrics stand side by side, because one alone would tell a third of the story. The
-# accuracies of the same models are in the first table of this chapter.
+# accuracies of the same models are in the table with the column `ece`, above.
 
 # %%
 ATTRIBUTIONS = [
@@ -401,6 +410,7 @@ with figure_style():
         axis.axvline(0, color="#6b6b6b", lw=1)
         axis.set_title(metric.replace("_", " "), fontsize="small")
         axis.tick_params(labelsize="small")
+        axis.locator_params(axis="x", nbins=4)
     axes[0].set_yticks(range(len(ATTRIBUTIONS)), [name.replace("_", " ") for name in ATTRIBUTIONS])
     axes[0].invert_yaxis()
     figure.supxlabel("difference between regex and vanilla", fontsize="small")
@@ -416,7 +426,7 @@ plt.show()
 # %% mystnb={"image": {"alt": "Forest plot with two panels: for each recipe the difference from vanilla in comprehensiveness of integrated gradients and of DeepLift over random, with 95 % intervals. Controls have square markers."}, "figure": {"name": "fig-12-recipes", "caption": "Every recipe that is measured, minus vanilla: comprehensiveness over random, for the attribution that guides REGEX and for one that guides none. Squares are controls, seeds are in brackets. A filled marker's interval leaves out 0."}}
 with figure_style():
     height = 1.3 + 0.36 * (len(recipes) - 1)
-    figure, axes = plt.subplots(1, 2, figsize=(7, height), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(7, height + 0.3), sharey=True, layout="constrained")
     others = [name for name in recipes if name != "vanilla"]
     for axis, method in zip(axes, ("integrated_gradients", "deep_lift"), strict=True):
         for place, recipe in enumerate(others):
@@ -425,11 +435,12 @@ with figure_style():
             if row is not None:
                 interval(axis, row, place, RECIPE_COLOURS[recipe], marker)
         axis.axvline(0, color="#6b6b6b", lw=1)
-        axis.set_xlabel(method.replace("_", " "), fontsize="small")
+        axis.set_title(method.replace("_", " "), fontsize="small")
         axis.tick_params(labelsize="small")
     labels = [f"{name.replace('_', ' ')} ({overview.loc[name, 'seeds']:.0f})" for name in others]
     axes[0].set_yticks(range(len(others)), labels)
     axes[0].set_ylim(len(others) - 0.5, -0.5)
+    figure.supxlabel("comprehensiveness over random, minus vanilla", fontsize="small")
 plt.show()
 
 # %% [markdown]
@@ -449,8 +460,8 @@ for way, what in ways.items():
     plain = [measured(attribution=name, minus="", **what) for name in ("integrated_gradients", "random")]
     over = measured(attribution="integrated_gradients", **what)
     rows.append([way, *map(shown, plain), shown(over), 0 if over is None else over.seeds])
-columns = ["regex - vanilla", "Integrated Gradients", "random (the control)", "over random", "seeds"]
-pd.DataFrame(rows, columns=columns)
+columns = ["regex - vanilla", "IG", "random (the control)", "IG over random", "seeds"]
+pd.DataFrame(rows, columns=columns).set_index("regex - vanilla")
 
 # %% [markdown]
 # Last, the share of degenerate texts in the study, by recipe. Where it differs much between two recipes, their normalised
@@ -460,7 +471,7 @@ pd.DataFrame(rows, columns=columns)
 degenerate = means.query("kind == 'faithfulness' and metric == 'degenerate' and level == 'token'")
 degenerate = degenerate.query("attribution == 'random'")
 degenerate = degenerate.pivot_table(index="recipe", columns="replacement", values="mean")
-degenerate.reindex(recipes).round(3).astype(object).fillna("not yet")
+degenerate.reindex(recipes).map("{:.3f}".format, na_action="ignore").fillna("not yet")
 
 # %% [markdown]
 # ## What may be concluded
@@ -482,7 +493,7 @@ def cells(metric, minus="random", recipe="regex"):
 
 
 def say(claim, table):
-    print(textwrap.fill(str(verdict(claim, table)), 110))
+    print(textwrap.fill(str(verdict(claim, table)), 90))
 
 
 for metric in ("sufficiency", "comprehensiveness", "eraser_comprehensiveness", "loo_tau"):
@@ -496,7 +507,10 @@ for control in ("regex_random_mask", "regex_shuffled_target", "robust"):
     for metric in ("sufficiency", "comprehensiveness"):
         pairs = cells(metric).merge(cells(metric, recipe=control), on="attribution")
         more = (pairs["difference_x"] > pairs["difference_y"]).sum()
-        print(f"{metric}: regex gains more than {control} for {more} of {len(pairs)} attributions")
+        if len(pairs):
+            print(f"{metric}: regex gains more than {control} for {more} of {len(pairs)} attributions")
+    if pairs.empty:
+        print(f"{control}: not measured yet")
 if overview["seeds"].nunique() > 1:
     print("Mind the seeds: not all recipes have the same number of them yet.")
 

@@ -54,12 +54,11 @@ from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
 from regex_lib.checks import evaluate_transfer
 from regex_lib.data import CATALOGUE, DOMAINS, label_map, load_data, map_labels
-from regex_lib.errors import UserError
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.metrics import normalised_comprehensiveness
 from regex_lib.models import load_classifier
 from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, attribution_switcher, figure_style
-from regex_lib.study import read_table
+from regex_lib.study import read_rows
 from regex_lib.training import train
 
 # %% [markdown]
@@ -72,7 +71,8 @@ from regex_lib.training import train
 domains = ["films", "restaurants", "gadgets"]
 parts = {domain: load_data(f"reviews:{domain}") for domain in domains}
 for domain, splits in parts.items():
-    print(f"{domain:12} {len(splits['train'])} to train on, {len(splits['test'])} to test on: {splits['test'][3]['text'][:48]}")
+    example = textwrap.shorten(splits["test"][3]["text"], 48, placeholder=" …")
+    print(f"{domain:12} {len(splits['train'])} to train on, {len(splits['test'])} to test on: {example}")
 
 # %% [markdown]
 # Train one model for each source, and test it on all three domains. Where source and domain are the same, it is at home.
@@ -173,11 +173,16 @@ found = pd.concat(tables, ignore_index=True)
 found["at home"] = found["source"] == found["data"]
 first = found[(found["source"] == sources[0]) & (found["metric"] == "comprehensiveness")]
 first = first[first["attribution"].isin(["random", "integrated_gradients"])]
-first[["data", "attribution", "score", "over_random", "low", "high", "macro_f1", "degenerate_share"]].round(3)
+columns = {
+    "score": "score", "over_random": "over random", "low": "low", "high": "high",
+    "macro_f1": "F1", "degenerate_share": "degenerate",
+}
+first.set_index(["data", "attribution"])[list(columns)].rename(columns=columns).round(3)
 
 # %% [markdown]
-# Mind the last column. The model gives an answer to an empty text too, and it may be as sure of that as of a real text
-# of the same class. Such a text is {term}`degenerate`: nothing can fall, and its normalised score means nothing.
+# `F1` is the macro-F1, and `degenerate` a share of the texts. Mind that last column. The model gives an answer to an
+# empty text too, and it may be as sure of that as of a real text of the same class. Such a text is {term}`degenerate`:
+# nothing can fall, and its normalised score means nothing.
 #
 # From scratch, `over_random` is a mean of differences. Take one model and one domain, and assert that it equals the
 # package's:
@@ -192,8 +197,19 @@ by_text = report.examples.pivot(index="example", columns="attribution", values="
 over_random = (by_text["input_x_gradient"] - by_text["random"]).mean()
 cell = found.query("source == @source and data == @to and attribution == 'input_x_gradient' and metric == 'comprehensiveness'")
 assert np.isclose(over_random, cell["over_random"].item(), atol=1e-3)
-confidence = report.examples.drop_duplicates("example")["probability"].mean()
-print(f"{source} -> {to}: {over_random:.3f} over random; the mean probability of the prediction is {confidence:.2f}")
+print(f"{source} -> {to}: {over_random:.3f} over random, by hand and by the package")
+
+# %% [markdown]
+# And is the model less sure away from home? Compare the mean probability of its predictions in both places:
+
+# %%
+at_home = evaluate_faithfulness(
+    models[source], parts[source]["test"], ["random"], ["comprehensiveness"],
+    max_examples=max_examples, seed=seed, **settings,
+)
+for name, examples in ((source, at_home.examples), (to, report.examples)):
+    confidence = examples.drop_duplicates("example")["probability"].mean()
+    print(f"{source} -> {name}: the mean probability of the prediction is {confidence:.3f}")
 
 # %% [markdown]
 # ## What is left
@@ -229,7 +245,8 @@ plt.show()
 # better than chance there.
 #
 # The next cell compares models on the same texts: one from elsewhere with the one from there, for each attribution. It
-# counts how often the one from elsewhere has the higher number. With a single source there is nothing to count.
+# counts how often the one from elsewhere has the higher number. Macro-F1 and the degenerate share do not depend on the
+# attribution, so they count once for each pair of models. With a single source there is nothing to count.
 
 
 # %%
@@ -237,6 +254,8 @@ def compared(metric, column):
     part = found[found["metric"] == metric]
     home = part[part["at home"]].set_index(["data", "attribution"])[column]
     away = part[~part["at home"] & part["data"].isin(sources) & (part["attribution"] != "random")]
+    if column in ("macro_f1", "degenerate_share"):  # the same for all attributions
+        away = away.drop_duplicates(["source", "data"])
     return [(getattr(row, column), home[row.data, row.attribution]) for row in away.itertuples()]
 
 
@@ -284,12 +303,13 @@ for data_names, model_names in ((two, three), (three, two)):
 # {py:func}`regex_lib.data.map_labels` does it for a data set of the catalogue. It is a small step, and forgetting it is a
 # large error: label 1 is *neutral* in one set and *positive* in the other.
 #
-# The last line shows the families of data sets: a model trained on one member is tested on others.
+# The last lines show the families of data sets: a model trained on one member is tested on others.
 
 # %%
 mapped = map_labels(parts["films"]["test"], "reviews:films", three)
 print("labels before:", sorted(set(parts["films"]["test"]["label"])), "after:", sorted(set(mapped["label"])))
-print({family: ", ".join(members) for family, members in DOMAINS.items()})
+for family, members in DOMAINS.items():
+    print(f"{family}:", ", ".join(members))
 
 # %% [markdown]
 # ## On real data
@@ -301,21 +321,8 @@ print({family: ", ".join(members) for family, members in DOMAINS.items()})
 # First the question of this chapter, for `vanilla`: what becomes of its scores away from home?
 
 # %%
-def of_study(name, **wanted):
-    """Rows of a table with these values; none, and a line that says so, where the study has not measured them yet."""
-    try:
-        table = read_table(name)
-    except UserError:
-        table = pd.DataFrame(columns=["data", "on", "recipe", "attribution", "metric"])
-    for column, value in wanted.items():
-        table = table[table[column] == value] if column in table else table.iloc[:0]
-    if table.empty:
-        print(f"{name}: the study has not measured this yet")
-    return table
-
-
 studied = "comprehensiveness"  # or "sufficiency"
-away = of_study("sst/means", kind="transfer")
+away = read_rows("sst/means", kind="transfer")
 if len(away):
     of_vanilla = away[away["recipe"] == "vanilla"]
     means = of_vanilla.pivot_table(index="on", columns=["metric", "attribution"], values="mean", sort=False, dropna=False)
@@ -324,7 +331,8 @@ if len(away):
         shown[name] = means[studied, name]
     shown["over random"] = shown["integrated_gradients"] - shown["random"]
     shown.insert(0, "macro-F1", of_vanilla[of_vanilla["metric"] == "macro_f1"].set_index("on")["mean"])
-    print(f"vanilla: {studied}, up to {of_vanilla['seeds'].max()} seed(s)\n{shown.round(3).to_string()}")
+    print(f"vanilla: {studied}, up to {of_vanilla['seeds'].max()} seed(s)")
+    print(shown.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 
 # %% [markdown]
 # Is it only Integrated Gradients? The next cell counts over all attributions: on how many of the other data sets is a
@@ -349,18 +357,19 @@ else:
 # be compared any further, so the macro-F1 comes first.
 
 # %%
-effect = of_study("sst/table_2_out_of_domain", metric=studied)
+effect = read_rows("sst/table_2_out_of_domain", metric=studied)
 effect = effect[effect["attribution"] != "random"]
 if len(away):
     f1 = away[away["metric"] == "macro_f1"].pivot_table(index="recipe", columns="on", values="mean", sort=False)
-    print(f"macro-F1, trained on SST\n{f1.round(3).to_string()}")
+    print("macro-F1, trained on SST")
+    print(f1.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 for recipe, rows in effect.groupby("recipe", sort=False):
     print(f"{recipe} - vanilla: {rows['seeds'].max()} seed(s), {rows['examples'].max()} texts of each set explained")
 
 # %% mystnb={"image": {"alt": "One panel for each test set. For each of four attributions, the difference from vanilla over the random attribution with its interval, for REGEX and its two controls, and a line at zero."}, "figure": {"name": "fig-13-study", "caption": "Trained on SST, tested on three data sets: the score of a recipe minus that of vanilla, each over its own random attribution, with 95 % intervals over seeds and texts. Circles are REGEX, squares and diamonds its controls."}}
 recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
 names = [name for name in ATTRIBUTION_COLOURS if name != "random"]
-panels = list(effect["on"].unique()) or ["not measured yet"]
+panels = list(effect["on"].unique()) or [""]
 with figure_style():
     figure, axes = plt.subplots(1, len(panels), figsize=(8, 4), sharey=True, squeeze=False, layout="constrained")
     for axis, on in zip(axes[0], panels, strict=True):
@@ -370,6 +379,9 @@ with figure_style():
                 height = names.index(row.attribution) + shift
                 axis.plot([row.low_over_random, row.high_over_random], [height] * 2, color="black", lw=1)
                 axis.plot(row.difference_over_random, height, marker, mfc=RECIPE_COLOURS[recipe], mec="black")
+        if not axis.lines:
+            axis.text(0.5, 0.55, "not measured yet", ha="center", transform=axis.transAxes)
+            axis.set_xlim(-0.25, 0.25)
         axis.axvline(0, color="black", lw=1)
         axis.set_title(on, fontsize="small")
         axis.tick_params(labelsize="small")
@@ -389,8 +401,8 @@ plt.show()
 # By the rule of {doc}`12_in_domain`, over both metrics, all attributions and all data sets but SST itself:
 
 # %%
-for sentence in of_study("sst/verdicts", table="2_out_of_domain").get("sentence", []):
-    print(textwrap.fill(sentence, 110))
+for sentence in read_rows("sst/verdicts", table="2_out_of_domain").get("sentence", []):
+    print(textwrap.fill(sentence, 90))
 
 # %% [markdown]
 # There are more directions: from IMDB and Yelp to the other two, and the Amazon sets among themselves, with their
@@ -401,7 +413,7 @@ columns = {
     "data": "trained on", "on": "tested on", "base_macro_f1": "F1 vanilla", "macro_f1": "F1 regex", "base_mean": "vanilla",
     "mean": "regex", "difference_over_random": "over random", "low_over_random": "low", "high_over_random": "high",
 }
-directions = of_study(
+directions = read_rows(
     "other_data/table_2_out_of_domain", metric=studied, attribution="integrated_gradients", recipe="regex"
 )
 if len(directions):
@@ -409,8 +421,9 @@ if len(directions):
     print(directions.reindex(columns=list(columns)).rename(columns=columns).round(2).to_string(index=False))
 
 # %% [markdown]
-# Read a row from the left. Is the model any good on these texts? Do the two recipes agree about that? Only then look at
-# the scores, and at what is left of their difference over random. `low` and `high` are the ends of its 95 % interval.
+# Once the table is filled, read a row from the left. Is the model any good on these texts? Do the two recipes agree
+# about that? Only then look at the scores, and at what is left of their difference over random. `low` and `high` are
+# the ends of its 95 % interval.
 #
 # ## What can go wrong
 #

@@ -62,12 +62,11 @@ from regex_lib import checks
 from regex_lib.attributions import METHODS, attribute, register, score_batch
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
-from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
 from regex_lib.metrics import expected_jaccard, rank_correlation, top_k_jaccard
 from regex_lib.models import load_classifier
 from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, attribution_switcher, figure_style
-from regex_lib.study import read_table
+from regex_lib.study import read_rows
 from regex_lib.training import train
 
 rows = load_data(data)
@@ -276,18 +275,21 @@ cascade = checks.parameter_randomisation(
 steps = checks.summarise(cascade)
 unmoved = steps[(steps["step"] == 1) & (steps["jaccard"] == 1)]["attribution"].tolist()
 print("as before, with a random head:", ", ".join(unmoved))
+for row in steps[(steps["step"] == 1) & (steps["jaccard"] < 1)].itertuples():
+    print(f"{row.attribution}: Jaccard {row.jaccard:.2f}, Spearman {row.spearman:+.2f}")
 
-# %% mystnb={"image": {"alt": "Lines of the top-quarter Jaccard of five attributions, one point per step of the cascade from the head to the embeddings. The lexicon stays at 1; a dashed line near 0.2 shows chance."}, "figure": {"name": "fig-14-cascade", "caption": "Agreement with the explanations of the trained model, as its layers become random from the head down. Bars are 95 % intervals over texts. The dashed line is chance."}}
+# %% mystnb={"image": {"alt": "Lines of the top-quarter Jaccard of five attributions, one point per step of the cascade from the head to the embeddings. The lexicon stays at 1; a thin line near 0.2 shows chance."}, "figure": {"name": "fig-14-cascade", "caption": "Agreement with the explanations of the trained model, as its layers become random from the head down. Bars are 95 % intervals over texts. The thin line without points is chance."}}
 with figure_style():
     figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
-    for shift, name in zip(np.linspace(-0.12, 0.12, len(followed)), followed, strict=True):
+    dashes = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
+    for shift, name, dash in zip(np.linspace(-0.12, 0.12, len(followed)), followed, dashes, strict=True):
         line = steps[steps["attribution"] == name]
         errors = [line["jaccard"] - line["jaccard_low"], line["jaccard_high"] - line["jaccard"]]
         axis.errorbar(
             line["step"] + shift, line["jaccard"], yerr=np.clip(errors, 0, None), marker=markers[name],
-            color=ATTRIBUTION_COLOURS.get(name, "black"), label=name.replace("_", " "),
+            color=ATTRIBUTION_COLOURS.get(name, "black"), ls=dash, label=name.replace("_", " "),
         )
-    axis.axhline(steps["random_jaccard"].mean(), ls="--", color="black", lw=1)
+    axis.axhline(steps["random_jaccard"].mean(), color="black", lw=0.8, label="chance")
     axis.set_xticks(steps["step"].unique(), steps["layer"].unique())
     axis.set(ylim=(0, 1.05), ylabel="top-quarter Jaccard", xlabel="random from the head down to this layer")
     figure.legend(loc="outside upper center", ncols=3, fontsize="small")
@@ -299,6 +301,11 @@ plt.show()
 # Attention is computed before the head reads anything. So no change of the head can move it. Scaled attention
 # multiplies it by its gradient, which comes through the head. That is a limit of plain attention as an explanation: it
 # cannot see what the head has learned.
+#
+# Can an attribution fall *below* chance? The explained class is always the one that the trained model predicts, and the
+# scores keep their signs. A random head may put this class at the other side. Where Spearman's correlation is negative
+# above, that is probably what happened: what spoke for the class now speaks against it, and the top tokens become the
+# bottom ones.
 #
 # ## Stability
 #
@@ -332,7 +339,7 @@ summary = checks.summarise(stable)
 table = summary.pivot(index="attribution", columns="perturbation", values="jaccard").loc[studied]
 table["comprehensiveness"] = summary.groupby("attribution")["comprehensiveness"].mean()
 kept = summary.groupby("perturbation")["same_prediction"].mean()
-print("prediction kept:", {name: f"{share:.0%}" for name, share in kept.items()})
+print("prediction kept:", ", ".join(f"{name} {share:.0%}" for name, share in kept.items()))
 table.round(2)
 
 # %% mystnb={"image": {"alt": "Scatter plot of seven attributions: normalised comprehensiveness on the horizontal axis, stability on the vertical axis. Lexicon and by position are at the top."}, "figure": {"name": "fig-14-stability", "caption": "Stability (mean Jaccard over insertion, removal and typo) against comprehensiveness, of the same model and texts."}}
@@ -378,42 +385,35 @@ assert {"lexicon", "by_position"} <= set(perfect)
 # First the numbers themselves, for one attribution, with the accuracy beside them:
 
 # %%
-def of_study(name, **wanted):
-    """Rows of a table with these values; none, and a line that says so, where the study has not measured them yet."""
-    try:
-        table = read_table(name)
-    except UserError:
-        table = pd.DataFrame(columns=["recipe", "attribution", "against"])
-    for column, value in wanted.items():
-        table = table[table[column] == value] if column in table else table.iloc[:0]
-    if table.empty:
-        print(f"{name}: the study has not measured this yet")
-    return table
-
-
 chosen = "integrated_gradients"  # or another attribution
-accuracy = of_study("sst/means", kind="quality", metric="accuracy", split="test").set_index("recipe")["mean"]
-randomised = of_study("sst/means", kind="randomisation", attribution=chosen)
+accuracy = read_rows("sst/means", kind="quality", metric="accuracy", split="test").set_index("recipe")["mean"]
+randomised = read_rows("sst/means", kind="randomisation", attribution=chosen)
 if len(randomised):
     by_metric = randomised.pivot_table(index="recipe", columns=["metric", "against"], values="mean", sort=False)
     levels = by_metric["jaccard"][["other_seed", "pretrained", "random weights"]]
     levels = levels.assign(chance=by_metric["random_jaccard", "other_seed"])
     levels.insert(0, "accuracy", accuracy)
-    print(f"top-quarter Jaccard of {chosen}, up to {randomised['seeds'].max()} seed(s)\n{levels.round(3).to_string()}")
+    print(f"top-quarter Jaccard of {chosen}, up to {randomised['seeds'].max()} seed(s)")
+    print(levels.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 
 # %% [markdown]
-# The columns are those of the table above; `pretrained` is the model that is not fine-tuned.
+# Once there is a table here, its columns are those of the one above: `pretrained` is the model that is not
+# fine-tuned.
 #
 # Now each recipe minus `vanilla`. To gain, a recipe has to be to the **right** of 0 in the left panel of
 # {numref}`fig-14-study`, and not in the others.
 
 # %%
-effect = of_study("sst/table_3_randomisation")
+effect = read_rows("sst/table_3_randomisation")
+panels = {
+    "other_seed": "another seed:\nhigher is better",
+    "pretrained": "not fine-tuned:\nlower is better",
+    "random weights": "random weights:\nlower is better",
+}
 for recipe_name, part in effect.groupby("recipe", sort=False):
     print(f"{recipe_name} - vanilla: {part['seeds'].max()} seed(s), {part['examples'].max()} texts")
 
 # %% mystnb={"image": {"alt": "Three panels: agreement with another seed, with the model that is not fine-tuned, and with random weights. In each, for four attributions, the difference of REGEX and its two controls from vanilla with its interval, and a line at zero."}, "figure": {"name": "fig-14-study", "caption": "Top-quarter Jaccard of a recipe minus that of vanilla, with 95 % intervals over seeds and texts. In the left panel higher is better, in the others lower. Circles are REGEX, squares and diamonds its controls."}}
-panels = {"other_seed": "other seed: higher", "pretrained": "pretrained: lower", "random weights": "random weights: lower"}
 recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
 methods = [name for name in ATTRIBUTION_COLOURS if name != "random"]
 with figure_style():
@@ -425,6 +425,9 @@ with figure_style():
                 height = methods.index(row.attribution) + shift
                 axis.plot([row.low, row.high], [height] * 2, color="black", lw=1)
                 axis.plot(row.difference, height, marker, mfc=RECIPE_COLOURS[name], mec="black")
+        if not axis.lines:
+            axis.text(0.5, 0.55, "not measured yet", ha="center", transform=axis.transAxes)
+            axis.set_xlim(-0.25, 0.25)
         axis.axvline(0, color="black", lw=1)
         axis.set_title(title, fontsize="small")
         axis.tick_params(labelsize="small")
@@ -440,21 +443,22 @@ plt.show()
 # What the controls gain too is not due to the guidance. By the rule of {doc}`12_in_domain`, over all attributions:
 
 # %%
-for sentence in of_study("sst/verdicts", table="3_randomisation").get("sentence", []):
-    print(textwrap.fill(sentence, 110))
+for sentence in read_rows("sst/verdicts", table="3_randomisation").get("sentence", []):
+    print(textwrap.fill(sentence, 90))
 
 # %% [markdown]
 # And stability, with the comprehensiveness of the same models and texts, which may not be left out:
 
 # %%
-moved = of_study("sst/means", kind="stability", attribution=chosen)
+moved = read_rows("sst/means", kind="stability", attribution=chosen)
 if len(moved):
     jaccard = moved[moved["metric"] == "jaccard"]
     levels = jaccard.pivot_table(index="recipe", columns="perturbation", values="mean", sort=False)
     fidelity = moved[moved["metric"] == "comprehensiveness"]
     levels["comprehensiveness"] = fidelity.groupby("recipe")["mean"].mean()
     levels.insert(0, "accuracy", accuracy)
-    print(f"stability of {chosen}, up to {moved['seeds'].max()} seed(s)\n{levels.round(3).to_string()}")
+    print(f"stability of {chosen}, up to {moved['seeds'].max()} seed(s)")
+    print(levels.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 
 # %% [markdown]
 # If a robust recipe is more stable, that is what it was trained for: read the first point below before you call it a gain.

@@ -62,13 +62,11 @@ from sklearn.metrics import f1_score
 from regex_lib.attributions import METHODS, Explanation, attribute, register
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
-from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
 from regex_lib.models import load_classifier
 from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, figure_style, mask_ratio_stepper
 from regex_lib.rationales import extract_rationales, rationale_spans, select_then_predict
-from regex_lib.study import read_table
-from regex_lib.study.reports import COMPARABLE
+from regex_lib.study import COMPARABLE, read_rows
 from regex_lib.training import train
 
 datasets.disable_progress_bars()
@@ -103,8 +101,9 @@ print(f"full texts: macro-F1 {full_text['macro_f1']:.3f}, accuracy {full_text['a
 # %% [markdown]
 # ## What is a rationale?
 #
-# Let a text have $n$ words, and let the support model give word $i$ the score $a_i$, the sum over its tokens. With a
-# ratio $\rho$, the rationale has $k = \lceil \rho n \rceil$ words. There are two usual shapes.
+# Let a text have $n$ words. A punctuation mark counts as a word here. Let the support model give word $i$ the score
+# $a_i$, the sum over its tokens. With a ratio $\rho$, the rationale has $k = \lceil \rho n \rceil$ words. There are two
+# usual shapes.
 #
 # **The top $k$**: the words with the highest scores, in the order in which they stand in the text.
 #
@@ -189,10 +188,10 @@ three = test.select(range(3))
 for method in ("input_x_gradient", "random", "first_or_last"):
     print(method)
     for row in extract_rationales(support, three, method, ratio, contiguous=method == "first_or_last"):
-        print("   ", row["label"], row["text"][:90])
+        print("   ", row["label"], textwrap.shorten(row["text"], 80, placeholder=" …"))
 print("full")
 for row in three:
-    print("   ", row["label"], row["text"][:90])
+    print("   ", row["label"], textwrap.shorten(row["text"], 80, placeholder=" …"))
 
 # %% [markdown]
 # **Predict before you go on.** How good can a reader be on the rationales of `first_or_last`? They hold a few words of
@@ -218,7 +217,7 @@ found["shape"] = found["contiguous"].map({False: "top k", True: "contiguous"})
 table = found.pivot(index="attribution", columns="shape", values="macro_f1").loc[[*selectors, "first_or_last"]]
 table["words"] = found.groupby("attribution")["words"].mean()
 print(f"macro-F1; the support model on full texts has {full_text['macro_f1']:.3f}")
-table[["top k", "contiguous", "words"]].round(3).astype(object).fillna("")
+table[["top k", "contiguous", "words"]].map("{:.3f}".format, na_action="ignore").fillna("")
 
 # %% mystnb={"image": {"alt": "Bars of the macro-F1 of readers for each selector, for the top k words and for a contiguous stretch, with a dashed line for the support model on full texts and a dotted line for a constant answer."}, "figure": {"name": "fig-15-readers", "caption": "How good a reader is that sees rationales only. Hatched bars are contiguous rationales. The dashed line is the support model on full texts, the dotted line a classifier that always says the same."}}
 labels = test["label"][:]
@@ -228,7 +227,7 @@ with figure_style():
     for shift, shape, hatch in ((-0.2, "top k", ""), (0.2, "contiguous", "//")):
         places = [place + shift for place in range(len(table))]
         colours = [ATTRIBUTION_COLOURS.get(name, "#c9c9c9") for name in table.index]
-        axis.bar(places, table[shape], 0.38, color=colours, hatch=hatch, edgecolor="white", label=shape)
+        axis.bar(places, table[shape], 0.38, color=colours, hatch=hatch, edgecolor="black", label=shape)
     axis.axhline(full_text["macro_f1"], ls="--", color="black", lw=1.2, label="full text")
     axis.axhline(constant, ls=":", color="black", lw=1.2, label="constant answer")
     axis.set_xticks(range(len(table)), [name.replace("_", "\n") for name in table.index], fontsize="small")
@@ -238,8 +237,8 @@ plt.show()
 
 # %% [markdown]
 # Read {numref}`fig-15-readers` from its controls. A selector is worth something where its bar is above that of `random`
-# **of the same shape**, because any few words say something. It keeps enough for the task where the bar comes near the
-# dashed line.
+# **of the same shape**, because any few words may say something; a bar at the dotted line says nothing. A selector keeps
+# enough for the task where its bar comes near the dashed line.
 
 # %%
 for shape in ("top k", "contiguous"):
@@ -310,26 +309,13 @@ print("characters of the document:", len(document))
 # model.
 
 # %%
-def of_study(name, **wanted):
-    """Rows of a table with these values; none, and a line that says so, where the study has not measured them yet."""
-    try:
-        table = read_table(name)
-    except UserError:
-        table = pd.DataFrame(columns=["recipe", "attribution"])
-    for column, value in wanted.items():
-        table = table[table[column] == value] if column in table else table.iloc[:0]
-    if table.empty:
-        print(f"{name}: the study has not measured this yet")
-    return table
-
-
-study = of_study("sst/table_4_rationales", data="sst")
+study = read_rows("sst/table_4_rationales", data="sst")
 if len(study):
     readers = study.pivot_table(index="attribution", columns="recipe", values="macro_f1", sort=False)
     readers.loc["full text"] = study.groupby("recipe")["full_text_macro_f1"].mean()
     readers = readers.rename(columns=lambda name: name.removeprefix("regex_"))
     print(f"macro-F1 of the readers, {study['seeds'].min()} to {study['seeds'].max()} seed(s)")
-    print(readers.round(3).to_string())
+    print(readers.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 
 # %% [markdown]
 # `random_mask` and `shuffled_target` are the controls of REGEX. A recipe can lift its readers just because its support
@@ -348,6 +334,9 @@ with figure_style():
             axis.plot([row.low, row.high], [height] * 2, color="black", lw=1)
             axis.plot(row.difference, height, marker, mfc=colour, mec="black")
         axis.plot([], [], marker, mfc=colour, mec="black", label=name.replace("_", " "))
+    if not study["recipe"].isin(recipes).any():
+        axis.text(0.5, 0.5, "not measured yet", ha="center", transform=axis.transAxes)
+        axis.set_xlim(-0.4, 0.1)
     axis.axvspan(-COMPARABLE, 0, color="#d9d9d9", zorder=0)
     axis.axvline(0, color="black", lw=1)
     axis.set(ylim=(len(names) - 0.5, -0.5), xlabel="macro-F1 of the reader minus full text")
@@ -356,13 +345,14 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Look at `random` first. If its readers are near the band, then *comparable* says little about the selectors. With a single
-# seed there is no interval. By the rule of {doc}`12_in_domain`, over all attributions but `random`:
+# Once the figure is filled, look at `random` first. If its readers are near the band, then *comparable* says little
+# about the selectors. With a single seed there is no interval. By the rule of {doc}`12_in_domain`, over all
+# attributions but `random`:
 
 # %%
 print(f"comparable: at most {COMPARABLE} of macro-F1 below the full text")
-for sentence in of_study("sst/verdicts", table="4_rationales").get("sentence", []):
-    print(textwrap.fill(sentence, 110))
+for sentence in read_rows("sst/verdicts", table="4_rationales").get("sentence", []):
+    print(textwrap.fill(sentence, 90))
 
 # %% [markdown]
 # Out of domain, the support model can select as well, and the same reader reads. The argument `out_of_domain` of

@@ -56,11 +56,10 @@ from regex_lib import checks
 from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
 from regex_lib.data import SHORTCUTS, Shortcut, load_data, plant
-from regex_lib.errors import UserError
 from regex_lib.metrics import planted_precision, planted_rank
 from regex_lib.models import load_classifier
 from regex_lib.plots import RECIPE_COLOURS, figure_style, mask_ratio_stepper
-from regex_lib.study import read_table
+from regex_lib.study import read_rows
 from regex_lib.training import train
 
 datasets.disable_progress_bars()
@@ -156,7 +155,7 @@ fields = [
 ]
 measured = pd.DataFrame({kind: {f: getattr(r, f) for f in fields} for kind, r in results.items()})
 for kind, result in results.items():
-    print(f"{kind}: " + ("verified" if result.verified else "; ".join(result.failures)))
+    print(textwrap.fill(f"{kind}: " + ("verified" if result.verified else "; ".join(result.failures)), 90))
 measured.map(lambda value: round(value, 3) if isinstance(value, float) else value).fillna("")
 
 # %% [markdown]
@@ -277,8 +276,9 @@ if len(found) > 1:
 # A method can be right for one rule and wrong for another. {cite:t}`bastings-etal-2022-will` found that some popular
 # configurations do poorly even on simple shortcuts. So run such a test for the models and the rules that you care about.
 #
-# Here is one planted text, by the first rule. Take away the strongest tokens step by step. If the model rests on the
-# planted words alone, and the attribution knows it, the steps that remove them are the ones that count.
+# Here is one planted text, by the first rule, explained by Integrated Gradients. Take away the strongest tokens step by
+# step. If the model rests on the planted words alone, and the attribution knows it, the steps that remove them are the
+# ones that count.
 
 # %%
 kind = kinds[0]
@@ -308,15 +308,18 @@ plausible = {
     "the control": checks.evaluate_plausibility(control, with_human, names, seed=seed),
 }
 comparison = pd.DataFrame(
-    {f"human marks, {name}": report.table.set_index("attribution")["token_f1"] for name, report in plausible.items()}
+    {
+        f"F1, human marks, {name}": report.table.set_index("attribution")["token_f1"]
+        for name, report in plausible.items()
+    }
 )
-comparison.insert(0, "planted words, this model", precision.get(kind))
+comparison.insert(0, "precision, planted words, this model", precision.get(kind))
 comparison.loc[names].round(2)
 
 # %%
 if kind in found:
     best = precision[kind].idxmax()
-    f1 = comparison["human marks, this model"]
+    f1 = comparison["F1, human marks, this model"]
     higher = "above" if f1[best] > f1["random"] else "not above"
     print(f"{best} finds the planted words with precision {precision[kind][best]:.2f}.")
     print(f"Its F1 with the human marks is {f1[best]:.2f}, {higher} random's {f1['random']:.2f}.")
@@ -337,20 +340,7 @@ else:
 # First the models: which share of them is verified, and how accurate are they?
 
 # %%
-def of_study(name, **wanted):
-    """Rows of a table with these values; none, and a line that says so, where the study has not measured them yet."""
-    try:
-        table = read_table(name)
-    except UserError:
-        table = pd.DataFrame(columns=["recipe", "attribution"])
-    for column, value in wanted.items():
-        table = table[table[column] == value] if column in table else table.iloc[:0]
-    if table.empty:
-        print(f"{name}: the study has not measured this yet")
-    return table
-
-
-study = of_study("sst/means", kind="shortcuts", data="sst")
+study = read_rows("sst/means", kind="shortcuts", data="sst")
 if len(study):
     facts = study.pivot_table(index="recipe", columns="metric", values="mean", sort=False)
     facts = facts[["verified", "planted_accuracy", "clean_accuracy", "control_clean_accuracy"]]
@@ -369,7 +359,7 @@ if len(part):
     print(table.rename(columns=lambda name: name.removeprefix("regex_")).round(3).to_string())
 else:
     print("there is no precision to show yet")
-effect = of_study("sst/table_5_shortcuts", data="sst")
+effect = read_rows("sst/table_5_shortcuts", data="sst")
 
 # %% mystnb={"image": {"alt": "For each attribution, the precision of REGEX and its two controls minus that of vanilla, with intervals, and a line at zero."}, "figure": {"name": "fig-16-study", "caption": "Precision of a recipe minus that of vanilla on SST, with 95 % intervals over seeds, for seeds whose models are verified in both. Circles are REGEX, squares and diamonds its controls."}}
 recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
@@ -397,8 +387,8 @@ plt.show()
 # By the rule of {doc}`12_in_domain`, over all attributions but `random`:
 
 # %%
-for sentence in of_study("sst/verdicts", table="5_shortcuts").get("sentence", []):
-    print(textwrap.fill(sentence, 110))
+for sentence in read_rows("sst/verdicts", table="5_shortcuts").get("sentence", []):
+    print(textwrap.fill(sentence, 90))
 
 # %% [markdown]
 # ## What can go wrong

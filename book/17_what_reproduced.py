@@ -296,7 +296,7 @@ verdicts["6 guidance alone costs accuracy"] = settle(accuracy, sign=-1)
 table = pd.DataFrame(verdicts).T.rename_axis("claim")
 table
 
-# %% mystnb={"image": {"alt": "Stacked horizontal bars, one for each claim: the share of its settings that speak for it, are open, or speak against it."}, "figure": {"name": "fig-17-verdicts", "caption": "The settings of each claim: how many speak for it, are open, or speak against it. Claims that are not measured have no bar. A claim about all settings needs a bar that is blue from end to end."}}
+# %% mystnb={"image": {"alt": "Stacked horizontal bars, one for each claim: the share of its settings that speak for it, are open, or speak against it."}, "figure": {"name": "fig-17-verdicts", "caption": "The settings of each claim: how many speak for it, are open, or speak against it. Claims that are not measured have no bar. A claim about all settings needs a bar that is plain, without hatching, from end to end."}}
 shown = table[table["settings"] > 0].iloc[::-1]
 kinds = {"yes": ("#0173b2", ""), "open": ("#e8e8e8", ".."), "no": ("#de8f05", "//")}
 with figure_style():
@@ -318,7 +318,7 @@ for word in ("supported", "contradicted", "open", "not measured"):
     names = table.index[table["all"] == word]
     print(f"{word}: {len(names)}" + "".join(f"\n    {name}" for name in names))
 differ = table.index[(table["all"] != table["mostly"])]
-print("The milder rule says something else of:", ", ".join(differ) or "no claim")
+print("The milder rule says something else of:" + ("".join(f"\n    {name}" for name in differ) or " no claim"))
 seeds = int(rows_of(tokens, metric="sufficiency")["seeds"].max())
 print(f"Seeds of regex so far: {seeds}." + (" All verdicts are provisional." if seeds < 5 else ""))
 
@@ -328,12 +328,13 @@ print(f"Seeds of regex so far: {seeds}." + (" All verdicts are provisional." if 
 #
 # The tables come with verdicts of their own, by the milder rule: one for each claim that is measured. A cell of a table is
 # `pro` a claim if its whole interval is on the claim's side, and `contra` if the whole is on the other side. These verdicts
-# do not know the rule that one seed settles nothing, so look at the seeds above before you quote one.
+# do not know the rule that one seed settles nothing, so look at the seeds above before you quote one. And the two tables ask
+# about the controls in two ways: above it is the gain over the random attribution, here it is the score itself.
 
 # %%
 judged = pd.concat(table_of(f"{name}/verdicts").assign(study=name) for name in ("sst", "other_data"))
 judged = judged.reindex(columns=["study", "claim", "cells", "pro", "contra", "verdict"])
-judged.set_index("study")
+judged.set_index("study").style.format(precision=0)
 
 # %% [markdown]
 # ### Why each verdict is what it is
@@ -411,7 +412,8 @@ blamed = [name for name, yes in (("the weight", weight_to_blame), ("the start", 
 if not learned:
     second = "no conclusion at these sizes"
 elif blamed:
-    second = f"seen here: {' and '.join(blamed)} alone is enough"
+    second = f"seen here, and {' or '.join(blamed)} alone is enough"
+    second += "" if weight_to_blame else "; the weight alone is not"
 else:
     second = "seen here, if both come together" if len(collapsed) else "not seen here"
 signatures = {
@@ -446,7 +448,8 @@ best = over.sort_values("mean").groupby("recipe").tail(1).set_index("recipe")
 best["tried"] = over.groupby("recipe").size()
 order = [name for name in ("vanilla", "random_mask_only", "igr", "vat", "egt", "regex") if name in best.index]
 print("the best run of each recipe: Integrated Gradients over random, [MASK]")
-display_table = best.loc[order, ["accuracy", *NAMES, "mean", "degenerate_share", "tried"]].round(3)
+columns = ["tried", "accuracy", *NAMES, "mean", "degenerate_share"]
+display_table = best.loc[order, columns].rename(columns={"degenerate_share": "degenerate"}).round(3)
 if {"random_mask_only", "regex"} <= set(order):
     more = best.loc["regex", "mean"] - best.loc["random_mask_only", "mean"]
     print(f"regex minus random_mask_only, mean of both metrics: {more:+.3f}")
@@ -504,6 +507,8 @@ for name in NAMES:
         if len(rows):
             mean, above = rows["difference"].mean(), int((rows["low"] > 0).sum())
             print(f"{name:18s} {recipe:22s} mean gain {mean:+.3f}, above 0 for {above} of {len(rows)}")
+        else:
+            print(f"{name:18s} {recipe:22s} not measured yet")
 
 # %% [markdown]
 # ### Reason 5: when the guidance starts
