@@ -224,7 +224,8 @@ check_answer(answer, strongest)
 # ## Summary
 #
 # A chapter has settings to change, outputs that were computed, figures that move, and exercises that check your answer. The
-# {doc}`glossary` has the terms, the {doc}`notation` the symbols, and the {doc}`api` the functions.
+# {doc}`glossary` has the terms, the {doc}`notation` the symbols, and the {doc}`package's pages <api>` the
+# functions.
 #
 # ## Further reading
 #

@@ -84,15 +84,17 @@ for row in reviews["test"].select(range(3)):
 # %% [markdown]
 # ## Two classifiers
 #
-# Both start from the same pre-trained encoder and the same new classification head, and see the same texts in the same
-# order. Only the {term}`recipe` differs: `vanilla` is cross-entropy alone, `regex` adds the three terms. They make a step of
-# training longer, as the seconds show.
+# Both start from the same pre-trained encoder, a network that has learned from much text to turn tokens into vectors. Both get
+# the same new classification head, the small layer on top that turns these vectors into classes. And both see the same texts
+# in the same order. Only the {term}`recipe` differs: `vanilla` is cross-entropy alone, `regex` adds the three terms. They
+# make a step of training longer, as the seconds show.
 
 # %%
 settings = {"epochs": epochs, "batch_size": 16, "learning_rate": learning_rate, "seed": seed}
 classifiers, runs = {}, {}
 for recipe in ("vanilla", "regex"):
     classifier = load_classifier(model, layers=layers, seed=seed)
+    classifier.label_names = ["negative", "positive"]
     runs[recipe] = train(classifier, reviews, recipe, folder / recipe, **settings)
     classifiers[recipe] = classifier
     print(f"{recipe}: {runs[recipe].seconds:.0f} s on {runs[recipe].device}")
@@ -116,8 +118,9 @@ history.drop(columns=["grad_norm", "learning_rate"]).round(4)
 # - Remove them. If the prediction goes, they were **comprehensive**. The score is 1 if that does as much as removing
 #   everything, and 0 if it does nothing.
 #
-# Both are averaged over four sizes of the top. Higher is better for both. Beside them stand three numbers about the
-# *predictions*: the accuracy, the macro-F1, and the calibration error `ece`, which {doc}`03_classifier_and_data` explains.
+# Both are averaged over four sizes of the top. Higher is better for both. The line above each table has
+# two numbers about the *predictions*: the accuracy, and the calibration error `ece`, which {doc}`03_classifier_and_data`
+# explains. They hold for all rows of the table, and so does the degenerate share, of which more below.
 #
 # The `random` row ranks the words by chance. It is the {term}`control`: an attribution that does not beat it says nothing
 # about the model.
@@ -129,7 +132,11 @@ for recipe, classifier in classifiers.items():
         classifier, reviews["test"], max_examples=max_examples, seed=seed
     )
     report.to_file(folder / f"{recipe}.csv")
-    display(report.table.style.format(precision=3).set_caption(recipe).hide(axis="index"))
+    same = report.table.iloc[0]  # these are the same in all rows
+    print(f"{recipe}: accuracy {same['accuracy']:.3f}, ece {same['ece']:.3f}, "
+          f"degenerate share {same['degenerate_share']:.3f}, on {same['examples']} texts")
+    shown = report.table[["attribution", "sufficiency", "comprehensiveness"]]
+    display(shown.style.format(precision=3).set_caption(recipe).hide(axis="index"))
     reports[recipe] = report
 
 # %% mystnb={"image": {"alt": "Bars of sufficiency and comprehensiveness for five attributions, the vanilla and the regex model side by side, with 95 % intervals."}, "figure": {"name": "fig-01-faithfulness", "caption": "Faithfulness of five attributions to the two models. In each pair the upper bar is the vanilla model. The lines are 95 % intervals over the test texts."}}
@@ -141,7 +148,7 @@ faithfulness_bars(reports)
 # - **Within one model** the rows can be compared: which attribution tells most about this model?
 # - **Between models** they cannot be compared directly. The scale depends on how far each model's prediction falls when
 #   everything is removed, so a change of the model moves even the `random` row {cite:p}`edin-etal-2025-normalized`.
-# - **`degenerate_share`** is the share of texts for which even an empty text gets almost the same prediction, or a surer one.
+# - **The degenerate share** is the share of texts for which even an empty text gets almost the same prediction, or a surer one.
 #   For these the scores say nothing. Where that share is large, the table says little.
 # - **One seed is an anecdote.** The study in this book uses several, with controls.
 #
@@ -151,7 +158,8 @@ faithfulness_bars(reports)
 gains = {}
 for recipe, report in reports.items():
     means = report.table.set_index("attribution")[["sufficiency", "comprehensiveness"]]
-    gains[recipe] = (means - means.loc["random"]).drop("random").assign(accuracy=report.table["accuracy"][0])
+    gains[recipe] = (means - means.loc["random"]).drop("random")
+    print(f"{recipe}: accuracy {report.table['accuracy'][0]:.3f}")
 pd.concat(gains, axis=1).round(3)
 
 # %%
@@ -170,13 +178,14 @@ for metric in ("sufficiency", "comprehensiveness"):
 # %%
 text = "A wonderful cast and lovely songs cannot save this boring, overlong mess."
 explanations = {recipe: attribute(classifiers[recipe], [text])[0] for recipe in classifiers}
-picture = heatmap(explanations, ["negative", "positive"])
+picture = heatmap(explanations, classifiers["regex"].label_names)
 picture.save(folder / "heatmap.html")
 picture
 
 # %% [markdown]
 # Now do the test of the table by hand, for this one text and the `regex` model: move the slider and remove its strongest
-# tokens.
+# tokens. Compare the two ends first. Where the text without any token is as probable as the full text, or more so, the text is
+# {term}`degenerate`: for such a text the two scores mean nothing.
 
 # %%
 mask_ratio_stepper(classifiers["regex"], explanations["regex"])
@@ -184,7 +193,7 @@ mask_ratio_stepper(classifiers["regex"], explanations["regex"])
 # %% [markdown]
 # ## What can go wrong
 #
-# - **A model that has learned nothing can score well.** Always look at the accuracy first; it stands in the same table.
+# - **A model that has learned nothing can score well.** Always look at the accuracy first; it stands above the table.
 # - **Guidance from the first step** can cost accuracy while the scores rise. The last exercise shows how to try it.
 # - **Masked texts look strange to a model that has never seen any.** Part of what you measure is that strangeness, and
 #   training on masked texts changes it. The control `regex_random_mask` masks *any* words instead of the unimportant

@@ -281,6 +281,10 @@ print(f"the first half of the way has {(ups_and_downs[:20].sum() / ups_and_downs
 #
 # Where the change is close to 0 this share gets huge, so look at the median over the texts.
 #
+# Three ways to place the points are compared. `midpoint` and `equal_angle` you know. `gauss_legendre` takes them at the roots
+# of a Legendre polynomial: $S$ such points are exact for every polynomial up to the degree $2S - 1$. It is the default of
+# captum, a widely used package. A model that jumps is no such polynomial, so the table has to say how it does.
+#
 # Predict before you run: how many steps does it take until the error is below 1 %? And how does InputXGradient do, which asks
 # only once, and whose *nothing* is the vector 0?
 
@@ -351,12 +355,12 @@ plt.show()
 #
 # DeepLift {cite:p}`shrikumar-etal-2017-learning` reaches the same sum without walking a way. It runs the model on the baseline
 # and on the input, and passes the *difference* of the outputs back through each operation by a rule. So it needs a rule for
-# every operation. Transformers have operations for which captum, a widely used package, has no rule. It treats them as if they
-# were linear, without saying so. {py:func}`regex_lib.attributions.deep_lift` has rules for them, and refuses a model that has
+# every operation. Transformers have operations for which captum has no rule. It treats them as if they were linear,
+# without saying so. {py:func}`regex_lib.attributions.deep_lift` has rules for them, and refuses a model that has
 # an operation without one.
 #
 # Both were measured on the same model and texts, together with Integrated Gradients. `p95_error` is the error that 95 % of the
-# texts stay below. Empty cells were not measured.
+# texts stay below. A dash: not measured.
 
 # %%
 complete = read_table("attribution_completeness")

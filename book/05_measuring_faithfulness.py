@@ -183,6 +183,10 @@ print("comprehensiveness {:.3f}, sufficiency {:.3f}".format(
     *on_the_models_scale(text, scores, metrics.RATIOS)))
 
 # %% [markdown]
+# Both look perfect here, and that is a warning. Move the slider to its end: with all tokens removed, the model of this page
+# is nearly as sure as with the full text. So the denominator is tiny, and almost any fall counts as a complete one. The text
+# is all but {term}`degenerate`. The table below counts such texts, and *What can go wrong* shows what they do to a score.
+#
 # ## With the package
 #
 # {py:func}`regex_lib.evaluation.evaluate_faithfulness` does this for many texts and attributions at once. It never runs
@@ -453,7 +457,8 @@ for name in ("untrained head", "constant"):
 # ### The random row moves between models
 #
 # The control depends on the model. So a difference between two models may come from the ruler, not from what it measures.
-# These are the random rows of the study that comes with this book, next to each recipe's accuracy where it is measured.
+# These are the random rows of the study that comes with this book, with `[MASK]` as the replacement, next to each recipe's
+# accuracy where it is measured.
 # A {term}`recipe` is a way of training: `vanilla` is cross-entropy alone, `regex` is the whole method, and later chapters
 # introduce the others. {doc}`12_in_domain` tells more about the study.
 
@@ -484,7 +489,7 @@ for metric in metric_names[:2]:
 #
 # Robust models are trained to react less. So expect their plain scores {eq}`eq-05-comp` to shrink, whatever their
 # explanations do. Normalised scores need not. {numref}`fig-05-opposite` draws both from the same study, for the same
-# models, texts and attributions. The seeds and the accuracies are those of the table above.
+# models, texts and attributions, with `[MASK]` again. The seeds and the accuracies are those of the table above.
 
 # %% mystnb={"image": {"alt": "Two panels of lines from the vanilla to the regex model, one line for each of five attributions: plain comprehensiveness on the left, normalised on the right."}, "figure": {"name": "fig-05-opposite", "caption": "The same removals, told in two ways: comprehensiveness of five attributions to a vanilla and a regex model on SST, plain and normalised. Read the slopes."}}
 pair = ["vanilla", "regex"]

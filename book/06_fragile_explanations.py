@@ -392,8 +392,10 @@ heatmap({"before": reference, "one word more": found[0][1]}, classifier.label_na
 # never gives a number without {term}`comprehensiveness` beside it. You will see why. (There is one classifier here, so the
 # accuracy is the one printed at the beginning, for all rows.)
 #
-# Two methods in the list are there as a warning: `random`, and `by_position`, which says that the first token matters
-# most, then the second, whatever they are. **Predict, before you run:** which attribution will be the most stable one?
+# One method in the list is new: `smooth_grad` averages the gradient over noisy copies of the text
+# {cite:p}`smilkov-etal-2017-smoothgrad`. And two are there as a warning: `random`, and `by_position`, which says
+# that the first token matters most, then the second, whatever they are. **Predict, before you run:** which attribution will
+# be the most stable one?
 
 # %%
 METHODS["by_position"] = lambda _model, batch, _target: -batch.attention_mask.float().cumsum(dim=1)
@@ -439,8 +441,8 @@ print(f"comprehensiveness of by_position minus random: {gain['by_position']:+.3f
 # nothing about the explanations. The same goes for {py:func}`regex_lib.metrics.max_sensitivity`, the largest change of the
 # scores under noise {cite:p}`yeh-etal-2019-infidelity`: never report it alone.
 #
-# Two more cautions. `smooth_grad` averages the gradient over noisy copies {cite:p}`smilkov-etal-2017-smoothgrad`, and
-# draws the same noise before and after where the tokens are the same: part of its stability under `noise` is borrowed.
+# Two more cautions. `smooth_grad` draws the same noise before and after where the tokens are the same: part of its stability
+# under `noise` is borrowed.
 # And `attention` has no sign, so its order answers a simpler question than that of the others: how much, not for or
 # against. Compare the rows of one column, never two columns: the changes are not of one size.
 #
@@ -532,7 +534,7 @@ print(f"the change that is worst for the prediction moves it {further} than that
 #   does more than a random change of its size.
 # - **A changed prediction.** If the class changes, the explanation *should* change. Here such cases are left out, and the
 #   share of those kept stands in the table. Leaving out is a choice too: a brittle model keeps its easiest texts.
-# - **The best of many tries.** The text shown above is the worst of all. Look at the mean before you tell the story.
+# - **The best of many tries.** The text shown above is the worst of the sure ones. Look at the mean before you tell the story.
 # - **Ties.** Where all scores are equal there is no order, and no correlation.
 # - **Stability as a goal.** See `by_position`.
 #

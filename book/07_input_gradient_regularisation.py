@@ -21,8 +21,8 @@
 #
 # ## The question
 #
-# *"The story is old, but the two leads made us laugh all evening."* A classifier says positive. You move the embedding of
-# each word a little. The prediction stays, as it should. Does the explanation?
+# *"The story is old, but the two leads made us laugh all evening."* Suppose a classifier says positive. You move
+# the embedding of each word a little. The prediction stays, as it should. Does the explanation?
 #
 # {doc}`06_fragile_explanations` has shown that it need not. An explanation that changes when nothing of substance has
 # changed is hard to trust.
@@ -162,7 +162,8 @@ print(f"penalty {penalty.item():.4g}, cross-entropy {losses.mean().item():.4g}")
 # details of the code matter:
 #
 # - The losses are **summed** over the batch before differentiating. No text's loss depends on another text, so the sum
-#   gives each text its own gradient. A mean would make every gradient smaller by the batch size (exercise 2).
+#   gives each text its own gradient. A mean would make every gradient smaller by the batch size, as an
+#   {ref}`exercise <ex-07-2>` shows.
 # - `double_backward=True` chooses an attention kernel that can be differentiated twice. More on that below.
 #
 # Equal values are not enough. What trains the model is the gradient of the penalty by the *weights*. Compare these too:
@@ -269,8 +270,8 @@ pd.DataFrame({"vanilla": look(classifiers["vanilla"])}).T.style.format(precision
 #
 # It needs one more forward pass instead of a double backward, and any attention kernel will do. The function is
 # {py:func}`regex_lib.losses.finite_difference_penalty`. Its step is a share of the norm of $e$. A large step sees the
-# curvature as well. A very small one leaves two losses that are almost equal, and their difference is lost to rounding
-# in single precision. The table shows the estimate divided by the exact value: 1 is perfect.
+# curvature as well. A step far below those in the table would leave two losses that are almost equal, and their difference
+# would be lost to rounding in single precision. The table shows the estimate divided by the exact value: 1 is perfect.
 
 # %%
 def loss_at(moved):
@@ -421,7 +422,9 @@ print("so by this test the explanations of igr are", "steadier" if gain.low > 0 
 # explanations do, there is a reason not to care, which is its accuracy.
 #
 # Here is the sentence from the beginning, explained by the three models with Integrated Gradients. The colours are scaled
-# by the strongest token of each explanation, so they show order, not size.
+# by the strongest token of each explanation, so they show order, not size. The line above each text names the prediction.
+# In the run of this page `vanilla` and `igr` say negative, which is wrong: an attribution explains what the model says, right
+# or wrong.
 
 # %%
 sentence = "The story is old, but the two leads made us laugh all evening."
@@ -435,7 +438,8 @@ attribution_switcher(explanations, classifiers["vanilla"].label_names)
 #
 # Steady is not the same as {term}`faithful`. So measure the {term}`sufficiency` and {term}`comprehensiveness` of
 # Integrated Gradients, each beside random scores on the same model ({doc}`05_measuring_faithfulness`). Removed tokens
-# become [MASK].
+# become `[MASK]`. The `accuracy` in this table counts only the texts that are explained, so it differs from the one above, on
+# all test texts.
 
 # %%
 frames = []
@@ -514,7 +518,7 @@ costs.style.format(precision=3)
 # ## The search behind the weight
 #
 # The package's weight comes from a search on the validation split of SST {cite:p}`socher2013recursive`: one seed, a small
-# encoder, [MASK] as the replacement. These are its rows for IGR. The weight 0 is the baseline, and random scores are the
+# encoder, `[MASK]` as the replacement. These are its rows for IGR. The weight 0 is the baseline, and random scores are the
 # control:
 
 # %%
@@ -788,4 +792,5 @@ check_answer(answer, expected.item(), tolerance=1e-2)
 # {cite:t}`drucker-lecun-1992-double` draw the network that a double backward needs.
 # {cite:t}`ross-doshi-velez-2018-improving` compare the penalty with adversarial training, on images, and show the
 # gradients. {cite:t}`dombrowski-etal-2019-geometry` explain why it is curvature, not length, that makes explanations
-# fragile. The functions are listed in the {doc}`api`, the symbols in the {doc}`notation`.
+# fragile. The functions are listed in the {doc}`package's pages <api>`, the symbols in the
+# {doc}`notation`.

@@ -20,16 +20,17 @@
 #
 # ## The question
 #
-# *"Not the best film of the year, but I would see it again tomorrow."* A classifier says positive. Move the embeddings by a
-# few percent in a random direction, and nothing happens. Choose the direction with care, and the prediction may be gone.
+# *"Not the best film of the year, but I would see it again tomorrow."* Suppose a classifier says positive. Move the
+# embeddings by a few percent in a random direction, and nothing happens. Choose the direction with care, and the prediction
+# may be gone.
 #
 # Why care about a direction that nobody may ever choose? For two reasons. A prediction that turns over at a nudge is not
 # one that a few words can explain. And an explanation by gradients is made of just such directions.
 #
-# {doc}`07_input_gradient_regularisation` asked for a loss that is flat *at* each text. {term}`virtual adversarial training`,
-# VAT for short, goes further out. It looks for the worst change of a given size, and asks that the prediction survives it
-# {cite:p}`miyato-etal-2018-virtual`. REGEX trains for robustness with two terms, and this is the second
-# {cite:p}`li-etal-2023-regex`.
+# {doc}`07_input_gradient_regularisation` asked for a loss that is flat *at* each text.
+# {term}`Virtual adversarial training <virtual adversarial training>`, VAT for short, goes further out. It looks for the worst
+# change of a given size, and asks that the prediction survives it {cite:p}`miyato-etal-2018-virtual`. REGEX trains for
+# robustness with two terms, and this is the second {cite:p}`li-etal-2023-regex`.
 #
 # ## Settings
 #
@@ -94,6 +95,8 @@ print(f"accuracy on the {len(texts['test'])} test texts: {accuracy:.3f}")
 # %% [markdown]
 # Move the slider. It moves the embeddings of the sentence above, once in the worst direction and once in a random one,
 # which is the {term}`control`. The strength is the length of the change, as a share of the norm of the embeddings.
+# The slider names the class that this small model predicts. It may be the wrong one, as *negative* would be here. What counts
+# is how far its probability moves.
 
 # %%
 sentence = "Not the best film of the year, but I would see it again tomorrow."
@@ -415,7 +418,7 @@ at.style.format("{:.3g}")
 # everything, the divergence would fall in both directions alike. Then look at the accuracy and the calibration: a model
 # that says little is steady for the wrong reason.
 #
-# The slider again, for the same sentence and the trained model:
+# The slider again, for the same sentence and the model `vat`. Right or wrong, does its prediction stay?
 
 # %%
 perturbation_slider(classifiers["vat"], sentence, seed=seed)
@@ -425,7 +428,8 @@ perturbation_slider(classifiers["vat"], sentence, seed=seed)
 #
 # A steady prediction does not make its explanation {term}`faithful`. So measure {term}`sufficiency` and
 # {term}`comprehensiveness` ({doc}`05_measuring_faithfulness`), with random scores on the same model as the control.
-# Removed tokens become [MASK].
+# Removed tokens become `[MASK]`. The `accuracy` in this table counts only the texts that are explained, so it differs from the
+# one above, on all test texts.
 
 # %%
 frames = []
@@ -475,7 +479,7 @@ pd.DataFrame(rows).T.style.format("{:.3f}")
 
 # %% [markdown]
 # One seed and a handful of texts: take this as a look, not as a result. These are the rows for this chapter of the study
-# that comes with the book, on the test split of SST {cite:p}`socher2013recursive` with [MASK] as the replacement:
+# that comes with the book, on the test split of SST {cite:p}`socher2013recursive` with `[MASK]` as the replacement:
 
 # %%
 wanted = ["vanilla", "igr", "vat", "robust"]
@@ -486,9 +490,13 @@ found = found[found["attribution"].isin(["random", "integrated_gradients"])]
 found = found[found["metric"].isin(["sufficiency", "comprehensiveness"])]
 found = found.pivot_table(
     index=["recipe", "attribution", "seeds", "examples"], columns="metric", values="mean")
-missing = [name for name in wanted if name not in found.index.get_level_values("recipe")]
-print(f"not measured yet: {', '.join(missing)}" if missing else "all four recipes are measured")
 found = found.reset_index().assign(accuracy=lambda table: table["recipe"].map(quality))
+found = found.sort_values("recipe", key=lambda names: names.map(wanted.index), kind="stable")
+there = [name for name in wanted if name in set(found["recipe"])]
+missing = [name for name in wanted if name not in there]
+print(f"measured so far: {', '.join(there) or 'none'}")
+if missing:
+    print(f"not measured yet, so not in the table: {', '.join(missing)}")
 found.style.format(precision=3, na_rep="not yet").hide(axis="index")
 
 # %% [markdown]
@@ -511,9 +519,10 @@ found.style.format(precision=3, na_rep="not yet").hide(axis="index")
 # {py:func}`regex_lib.losses.freelb_loss`, is by {cite:t}`zhu-etal-2020-freelb`: it climbs in steps, takes the loss at each,
 # and puts their mean in the place of the cross-entropy.
 #
-# The package's weights come from a search on the validation split of SST (one seed, a small encoder, [MASK] as the
+# The package's weights come from a search on the validation split of SST (one seed, a small encoder, `[MASK]` as the
 # replacement). These are its rows for VAT and its relatives. `size` is the size of the change, in each recipe's own unit,
-# and `weight` that of its loss:
+# and `weight` that of its loss. `suff.` and `compr.` are sufficiency and comprehensiveness, `degenerate` is the share of
+# degenerate texts:
 
 # %%
 search = read_table("recipe_search")
@@ -530,14 +539,15 @@ search = search.assign(
 )
 wide = search.pivot_table(
     index=["recipe", "size", "weight", "accuracy", "degenerate_share"],
-    columns="attribution",
-    values=["sufficiency", "comprehensiveness"],
-    sort=False,
+    columns="attribution", values=["sufficiency", "comprehensiveness"], sort=False,
 )
-wide.columns = [f"{metric}, {method}" for metric, method in wide.columns]
+short = {"sufficiency": "suff.", "comprehensiveness": "compr."}
+wide.columns = [f"{short[metric]} {method}" for metric, method in wide.columns]
+wide = wide.reset_index().rename(columns={"degenerate_share": "degenerate"}).sort_values("size")
+wide = wide.sort_values("recipe", key=lambda names: names.map(list(family).index), kind="stable")
 missing = sorted(set(family) - set(search["recipe"]))
-print(f"means over {search['examples'].max()} texts;", f"not there yet: {missing}" if missing else "all four are there")
-wide.reset_index().style.format(precision=3).format("{:g}", subset=["size", "weight"]).hide(axis="index")
+print(f"means over {search['examples'].max()} texts", *(f"no {name} yet" for name in missing), sep="; ")
+wide.style.format(precision=3).format("{:g}", subset=["size", "weight"]).hide(axis="index")
 
 # %% [markdown]
 # ## What can go wrong
@@ -551,18 +561,24 @@ wide.reset_index().style.format(precision=3).format("{:g}", subset=["size", "wei
 freelb = search[search["recipe"] == "freelb"].sort_values("size")
 if freelb.empty:
     print("the table has no row of freelb yet")
+learned = []
 for size, rows in freelb.groupby("size"):
     row = rows.set_index("attribution")
     # Naming one of two classes for every text has a macro-F1 of about a third.
-    verdict = "names one class for nearly all" if row["macro_f1"].iloc[0] < 0.4 else "has learned"
+    gave_up = row["macro_f1"].iloc[0] < 0.4
+    learned += [] if gave_up else [size]
+    verdict = "names one class for nearly all" if gave_up else "has learned"
     print(f"size {size:g}: accuracy {row['accuracy'].iloc[0]:.3f}; the model {verdict};")
-    values = row["sufficiency"].round(3)
-    print(f"  sufficiency of IG {values['IG']}, of random {values['random']}")
+    values = row["sufficiency"]
+    print(f"  sufficiency of IG {values['IG']:.3f}, of random {values['random']:.3f}")
+own = find_recipe("freelb").freelb_epsilon
+largest = ", the largest of these at which the model has learned" if own == max(learned, default=None) else ""
+print(f"the package's recipe freelb has the size {own:g}{largest}")
 
 # %% [markdown]
 # Where a model names one class for nearly all texts with nearly the same probability, its sufficiency is close to 1, for
 # Integrated Gradients and for random scores alike: any explanation of a constant prediction is sufficient. The accuracy
-# and the random row give it away, and so does the `degenerate_share`.
+# and the random row give it away, and so does the share of degenerate texts.
 #
 # ### Dropout is measured as well
 #

@@ -327,9 +327,9 @@ print(f"Seeds of regex so far: {seeds}." + (" All verdicts are provisional." if 
 # ({doc}`12_in_domain`).
 #
 # The tables come with verdicts of their own, by the milder rule: one for each claim that is measured. A cell of a table is
-# `pro` a claim if its whole interval is on the claim's side, and `contra` if the whole is on the other side. These verdicts
-# do not know the rule that one seed settles nothing, so look at the seeds above before you quote one. And the two tables ask
-# about the controls in two ways: above it is the gain over the random attribution, here it is the score itself.
+# `pro` a claim if its whole interval is on the claim's side, and `contra` if the whole is on the other side. A cell from a
+# single seed is neither. The two tables ask about the controls in two ways: above it is the gain over the random
+# attribution, here it is the score itself.
 
 # %%
 judged = pd.concat(table_of(f"{name}/verdicts").assign(study=name) for name in ("sst", "other_data"))

@@ -12,10 +12,11 @@ class Verdict:
     """What the cells of a table say of a claim.
 
     A cell is **for** a claim if its whole confidence interval is on the claim's side, **against** it if the whole is on
-    the other side, and undecided if not. The table **supports** the claim if more than half of its cells are for it and
-    none is against; it **contradicts** the claim if more than half are against and none is for; everything else
-    **leaves it open**. The intervals are not corrected for their number: of 40 cells without any effect, one is
-    expected to be for a claim by chance, and one against.
+    the other side, and undecided if not, or if it comes from one seed, whose luck such an interval does not know. The
+    table **supports** the claim if more than half of its cells are for it and none is against; it **contradicts** the
+    claim if more than half are against and none is for; everything else **leaves it open**. The intervals are not
+    corrected for their number: of 40 cells without any effect, one is expected to be for a claim by chance, and one
+    against.
     """
 
     claim: str
@@ -50,8 +51,8 @@ def verdict(claim: str, cells: pd.DataFrame, *, margin: float = 0.0) -> Verdict:
 
     Args:
         claim: what follows "the claim that".
-        cells: columns ``difference``, ``low`` and ``high``, as in :func:`regex_lib.study.differences`. A cell without
-            an interval is undecided.
+        cells: columns ``difference``, ``low`` and ``high``, and ``seeds`` where they are known, as in
+            :func:`regex_lib.study.differences`. A cell without an interval is undecided.
         margin: by how much a difference may be below 0, for a claim such as "comparable": say it in the claim.
 
     Example:
@@ -60,10 +61,11 @@ def verdict(claim: str, cells: pd.DataFrame, *, margin: float = 0.0) -> Verdict:
         This supports the claim that it helps: of 3 cells, 2 are for it, 0 against it and 1 undecided; the estimate \
 is on its side in 3.
     """
+    decidable = cells.get("seeds", pd.Series(2, index=cells.index)) > 1
     return Verdict(
         claim,
         cells=len(cells),
         above=int((cells["difference"] > -margin).sum()),
-        pro=int((cells["low"] > -margin).sum()),
-        contra=int((cells["high"] < -margin).sum()),
+        pro=int((decidable & (cells["low"] > -margin)).sum()),
+        contra=int((decidable & (cells["high"] < -margin)).sum()),
     )

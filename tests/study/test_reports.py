@@ -49,6 +49,12 @@ def test_a_margin_moves_the_line():
     assert verdict("it is no worse", cells((-0.2, -0.04)), margin=0.03).contra == 1
 
 
+def test_one_seed_settles_nothing():
+    found = verdict("it helps", cells(PRO, PRO, CONTRA).assign(seeds=[1, 2, 1]))
+    assert found == Verdict("it helps", cells=3, above=2, pro=1, contra=0)
+    assert verdict("it helps", cells(PRO).assign(seeds=1)).word == "leaves open"
+
+
 def test_a_verdict_is_a_sentence_with_its_numbers():
     assert str(verdict("it helps", cells(PRO, PRO, UNDECIDED))) == (
         "This supports the claim that it helps: of 3 cells, 2 are for it, 0 against it and 1 undecided; "
