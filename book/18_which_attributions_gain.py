@@ -183,7 +183,7 @@ def gains(metric, recipe="regex"):
 
 
 means = read_table("sst/means").query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
-accuracy = means.query("metric == 'accuracy'").set_index("recipe")["mean"]
+accuracy = means.query("kind == 'quality' and metric == 'accuracy'").set_index("recipe")["mean"]
 measured = differences.groupby("recipe")["seeds"].max()
 print("controls missing:", ", ".join(name for name in CONTROLS if name not in measured) or "none")
 seeds = means.query("metric == 'sufficiency' and replacement == 'mask'").groupby("recipe")["seeds"].max()
