@@ -130,6 +130,8 @@ def _train(training: Task, store: Store) -> None:
     known = find_source(training.source["data"])
     if known:
         classifier.label_names = known.label_names
+    if classifier.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(classifier.device)  # of trainings before it in this process
     with store.new_model(training) as folder:
         at_start = time.process_time()
         run = train(
