@@ -27,6 +27,7 @@ from regex_lib.data import load_data
 from regex_lib.models import TokenBatch, load_classifier
 from regex_lib.study.work import provenance
 from regex_lib.training import RECIPES, RegexObjective
+from regex_lib.training.run import device_name
 
 
 def main() -> None:
@@ -63,9 +64,9 @@ def main() -> None:
 
 def _add(table: pd.DataFrame, sizes: argparse.Namespace, tokens: int, device: torch.device) -> None:
     """The rows in the file, with where and at what size they were measured."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    table = table.assign(device=name, layers=sizes.layers, texts=sizes.batch, tokens=tokens, data=sizes.data)
-    table = table.assign(rounds=sizes.rounds, commit=provenance(0.0)["commit"], torch=torch.__version__)
+    made = provenance(0.0)
+    table = table.assign(device=device_name(device), layers=sizes.layers, texts=sizes.batch, tokens=tokens, data=sizes.data)
+    table = table.assign(rounds=sizes.rounds, commit=made["commit"], torch=made["packages"]["torch"])
     if sizes.csv.exists():
         table = pd.concat([pd.read_csv(sizes.csv), table])
         table = table.drop_duplicates(

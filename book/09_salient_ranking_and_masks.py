@@ -65,13 +65,12 @@ import torch
 from regex_lib.attributions import attribute, score_batch
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
-from regex_lib.errors import UserError
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.masks import bottom_k_mask, drop, random_k_mask, ranks, replace, token_budget
 from regex_lib.metrics import paired_bootstrap
 from regex_lib.models import evaluating, load_classifier
 from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, figure_style, mask_ratio_stepper
-from regex_lib.study import read_table
+from regex_lib.study import read_rows, read_table
 from regex_lib.training import RECIPES, find_recipe, train
 
 datasets.disable_progress_bars()
@@ -450,41 +449,29 @@ print("These are single runs with one seed each: differences of a few hundredths
 # %% [markdown]
 # ### The K sweep of the study
 #
-# The study of this book sweeps $K$ for the whole of REGEX: 2,000 training sentences of SST, three layers, up to three
-# seeds. Here [MASK] is the replacement in the evaluation too. The study is still growing, and the next cell shows what it
-# has so far: the accuracy, the share of {term}`degenerate` texts, and what two attributions gain over the random one of
-# the same model, Integrated Gradients and attention.
-
-# %%
-def sweep_table(name, *columns):
-    """A table of the study's sweeps with these columns; an empty one while it is not there."""
-    try:
-        return read_table(f"sweeps/{name}").reindex(columns=columns)
-    except UserError:
-        return pd.DataFrame(columns=columns)
-
+# The study of this book sweeps $K$ for the whole of REGEX: 2,000 training sentences of SST and three seeds. Here [MASK] is
+# the replacement in the evaluation too. The next cell shows the accuracy, the share of {term}`degenerate` texts, and what
+# two attributions gain over the random one of the same model, Integrated Gradients and attention.
 
 # %%
 K_OF = {"vanilla": math.nan, "regex_k10": 0.1, "regex": 0.3, "regex_k50": 0.5, "regex_k70": 0.7}
 SHORT = {"integrated_gradients": "IG", "attention": "attention"}
 AOPC = ["sufficiency", "comprehensiveness"]
-study = sweep_table("means", "recipe", "metric", "attribution", "mean", "seeds", "examples")
+study = read_rows("sweeps/means", split="test")
 scores = study[study["metric"].isin(AOPC)]
 wide = scores.pivot_table(index="recipe", columns=["metric", "attribution"], values="mean")
-by_k = pd.DataFrame({"K": pd.Series(K_OF), "seeds": scores.groupby("recipe")["seeds"].min()}).loc[list(K_OF)]
+by_k = pd.DataFrame({"seeds": scores.groupby("recipe")["seeds"].min()}).reindex(list(K_OF))
 for name in ("accuracy", "degenerate"):
     by_k[name] = study[study["metric"] == name].groupby("recipe")["mean"].mean()
 for metric, method in wide.columns:
     if method in SHORT:
-        by_k[f"{SHORT[method]}: {metric[:4]}."] = wide[metric, method] - wide[metric, "random"]
-measured_k = by_k.dropna(subset="seeds")
-print("not measured yet:", ", ".join(by_k.index.difference(measured_k.index)) or "nothing")
+        by_k[f"{SHORT[method]} {metric[:4]}."] = wide[metric, method] - wide[metric, "random"]
 print(f"normalised scores above random, on {scores['examples'].max() if len(scores) else 'no'} test sentences")
-measured_k.round(3).astype(object).fillna("-")
+by_k.index = ["vanilla", *(f"K = {share:.0%}" for share in list(K_OF.values())[1:])]
+by_k.round(3)
 
-# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness, over the share K of masked tokens: how much more Integrated Gradients and attention gain over random scores with REGEX than with plain training, with intervals. Points that are not measured yet are missing."}, "figure": {"name": "fig-09-sweep", "caption": "The study's K sweep: the gain over random of a model trained with REGEX minus that of a plainly trained one, with 95 % intervals over seeds and sentences. At the grey line they are equal."}}
-names = ("recipe", "metric", "attribution", "minus", "difference", "low", "high")
-gains = sweep_table("differences", *names).query("minus == 'random' and recipe in @K_OF")
+# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness, over the share K of masked tokens: how much more Integrated Gradients and attention gain over random scores with REGEX than with plain training, with intervals."}, "figure": {"name": "fig-09-sweep", "caption": "The study's K sweep: the gain over random of a model trained with REGEX minus that of a plainly trained one, with 95 % intervals over seeds and sentences. At the grey line they are equal."}}
+gains = read_rows("sweeps/differences", minus="random", base="vanilla").query("recipe in @K_OF")
 gains = gains.assign(K=gains["recipe"].map(K_OF).astype(float)).sort_values("K")
 looks = {"integrated_gradients": ("-", "s", -0.6), "attention": ("--", "o", 0.6)}
 with figure_style():

@@ -64,13 +64,12 @@ from IPython.display import display
 from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
-from regex_lib.errors import UserError
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.losses import adversarial_direction
 from regex_lib.metrics import paired_bootstrap
 from regex_lib.models import load_classifier
 from regex_lib.plots import ATTRIBUTION_COLOURS, RECIPE_COLOURS, attribution_switcher, figure_style
-from regex_lib.study import read_table
+from regex_lib.study import read_rows, read_table
 from regex_lib.training import RegexObjective, find_recipe, train
 
 # %% [markdown]
@@ -434,7 +433,7 @@ attribution_switcher(shown, trained[names[0]][0].label_names)
 # ### The same in the study
 #
 # One seed on a few texts is an anecdote. The study of this book trains each recipe on 2,000 sentences of SST, with up to
-# three seeds. It is still growing; the cell says what it has so far.
+# three seeds. The seeds stand in the first column.
 
 # %%
 means = read_table("sst/means")
@@ -450,9 +449,7 @@ for metric in ("sufficiency", "comprehensiveness"):
         study[f"{short} {metric[:4]}. gain"] = over
 wanted = ["vanilla", "robust", "egt", "regex", "regex_fast"]
 controls = ["regex_random_mask", "regex_shuffled_target"]
-missing = [name for name in wanted + controls if name not in study.index]
-print(f"not measured yet: {', '.join(missing) or 'nothing'}")
-study.loc[[name for name in wanted + controls if name in study.index]].round(3).astype(object).fillna("not yet")
+study.loc[wanted + controls].round(3)
 
 # %% [markdown]
 # `IG` guided the training; DeepLift did not. A gain that shows for the first and not for the second is a likeness to the
@@ -472,9 +469,6 @@ study.loc[[name for name in wanted + controls if name in study.index]].round(3).
 
 # %%
 for control in controls:
-    if control not in study.index or "regex" not in study.index:
-        print(f"{control}: not measured yet")
-        continue
     both = study.loc[["regex", control]]
     for column in [name for name in study if name.endswith("gain")]:
         apart = both.loc["regex", column] - both.loc[control, column]
@@ -501,20 +495,8 @@ PLACES = {"regex": 0, "regex_noise25": 25, "regex_noise50": 50, "regex_noise100"
 PLACES |= {"regex_shuffled_target": 125, "robust": 150}
 TICKS = ["0", "25", "50", "100 %", "target\nshuffled", "no\nguidance"]
 
-
-def from_vanilla(study):
-    """A study's differences from vanilla for the recipes above; none while its table is not there."""
-    columns = ["recipe", "kind", "metric", "attribution", "minus", "replacement", "level", "split", "on"]
-    columns += ["base", "difference", "low", "high", "seeds", "examples"]
-    try:
-        table = read_table(f"{study}/differences").reindex(columns=columns)
-    except UserError:
-        table = pd.DataFrame(columns=columns)
-    return table.query("recipe in @PLACES and base == 'vanilla' and split == 'test' and on == 'sst'")
-
-
-# %%
-degraded = pd.concat([from_vanilla("sweeps"), from_vanilla("sst")])
+degraded = pd.concat([read_rows(f"{study}/differences", base="vanilla") for study in ("sweeps", "sst")])
+degraded = degraded.query("recipe in @PLACES and split == 'test' and on == 'sst'")
 noise = degraded.query("kind == 'faithfulness' and minus == 'random' and replacement == 'mask' and level == 'token'")
 noise = noise.drop_duplicates(["recipe", "metric", "attribution"])
 quality = degraded.query("kind == 'quality' and metric == 'accuracy'").drop_duplicates("recipe").set_index("recipe")
@@ -523,11 +505,10 @@ for short, method in (("IG", "integrated_gradients"), ("attention", "attention")
     for metric in ("sufficiency", "comprehensiveness"):
         of_one = noise[(noise["metric"] == metric) & (noise["attribution"] == method)]
         rows[f"{short} {metric[:4]}. gain"] = of_one.set_index("recipe")["difference"]
-print("not measured yet:", ", ".join(name for name in PLACES if name not in set(noise["recipe"])) or "nothing")
 print("differences from vanilla:")
-rows.reindex([name for name in PLACES if name in rows.index]).round(3).astype(object).fillna("not yet")
+rows.reindex(list(PLACES)).round(3)
 
-# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness, over the share of noise in the training attribution: the gain over random of Integrated Gradients and of attention minus that of a plainly trained model, with intervals. A shuffled target and no guidance stand at the right. Points that are not measured yet are missing."}, "figure": {"name": "fig-11-noise", "caption": "The study's degraded attributions: the gain over random minus vanilla's, with 95 % intervals over seeds and sentences. At the grey line the model is explained as vanilla is."}}
+# %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness, over the share of noise in the training attribution: the gain over random of Integrated Gradients and of attention minus that of a plainly trained model, with intervals. A shuffled target and no guidance stand at the right."}, "figure": {"name": "fig-11-noise", "caption": "The study's degraded attributions: the gain over random minus vanilla's, with 95 % intervals over seeds and sentences. At the grey line the model is explained as vanilla is."}}
 looks = {"integrated_gradients": ("IG", "-", "s", -2), "attention": ("attention", "--", "o", 2)}
 with figure_style():
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.6), sharey=True, layout="constrained")
@@ -553,7 +534,6 @@ plt.show()
 for column in [name for name in rows if name.endswith("gain")]:
     levels = [name for name in list(PLACES)[:4] if pd.notna(rows[column].get(name))]
     if len(levels) < 2 or pd.isna(rows[column].get("robust")):
-        print(f"{column}: too little is measured yet")
         continue
     helps = [f"{PLACES[name]} %" for name in levels if rows.loc[name, column] > rows.loc["robust", column]]
     falls = rows.loc[levels, column].is_monotonic_decreasing

@@ -54,12 +54,11 @@ from scipy import stats
 
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
-from regex_lib.errors import UserError
 from regex_lib.evaluation import classify, evaluate_faithfulness
 from regex_lib.metrics import holm
 from regex_lib.models import load_classifier
 from regex_lib.plots import figure_style
-from regex_lib.study import read_table, verdict
+from regex_lib.study import read_rows, read_table, verdict
 from regex_lib.training import find_recipe, train
 
 MILD = {"supports": "supported", "contradicts": "contradicted", "leaves open": "open"}
@@ -202,15 +201,6 @@ def gains_of(recipe, base="vanilla"):
 # without a table is *not measured*.
 
 # %%
-def table_of(name):
-    """A table of results; one without rows where it is not there yet."""
-    try:
-        return read_table(name).assign(minus=lambda rows: rows.get("minus", pd.Series(dtype=str)).fillna(""))
-    except UserError:
-        print(f"not there yet: {name}")
-        return differences.iloc[:0]
-
-
 def rows_of(table, **wanted):
     """The rows with these values; none where a column is not there yet."""
     for name, value in wanted.items():
@@ -220,8 +210,8 @@ def rows_of(table, **wanted):
 
 
 differences = read_table("sst/differences").fillna({"minus": ""})
-elsewhere = table_of("other_data/differences")
-rationales = table_of("sst/table_4_rationales")
+elsewhere = read_rows("other_data/differences").fillna({"minus": ""})
+rationales = read_rows("sst/table_4_rationales")
 NAMES = ["sufficiency", "comprehensiveness"]
 found = {kind: ", ".join(rows["recipe"].unique()) for kind, rows in differences.groupby("kind")}
 for kind in ("quality", "faithfulness", "transfer", "randomisation", "rationales"):
@@ -332,7 +322,7 @@ print(f"Seeds of regex so far: {seeds}." + (" All verdicts are provisional." if 
 # attribution, here it is the score itself.
 
 # %%
-judged = pd.concat(table_of(f"{name}/verdicts").assign(study=name) for name in ("sst", "other_data"))
+judged = pd.concat(read_rows(f"{name}/verdicts").assign(study=name) for name in ("sst", "other_data"))
 judged = judged.reindex(columns=["study", "claim", "cells", "pro", "contra", "verdict"])
 judged.set_index("study").style.format(precision=0)
 

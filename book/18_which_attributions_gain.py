@@ -57,12 +57,11 @@ from torch.nn.utils.rnn import pad_sequence
 from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
-from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
 from regex_lib.metrics import leave_one_out_tau, paired_bootstrap, rank_correlation
 from regex_lib.models import load_classifier
 from regex_lib.plots import RECIPE_COLOURS, attribution_switcher, figure_style
-from regex_lib.study import read_table
+from regex_lib.study import read_rows, read_table
 from regex_lib.training import train
 
 # %% [markdown]
@@ -190,7 +189,7 @@ seeds = means.query("metric == 'sufficiency' and replacement == 'mask'").groupby
 overview = pd.DataFrame({"seeds": seeds, "accuracy": accuracy.round(3).astype(object)})
 overview.loc[[name for name in ("vanilla", "regex", *CONTROLS) if name in seeds]].fillna("not yet")
 
-# %% mystnb={"image": {"alt": "Forest plot with three panels, sufficiency, comprehensiveness and leave-one-out tau: the gain of nine attributions, grouped by role, for REGEX and for its controls, with 95 % intervals for REGEX."}, "figure": {"name": "fig-18-gains", "caption": "The gain of each attribution over random, by its role: REGEX with 95 % intervals, and its controls without. Where a control lies on the dot, the gain does not need what that control lacks."}}
+# %% mystnb={"image": {"alt": "Forest plot with three panels, sufficiency, comprehensiveness and leave-one-out tau: the gain of nine attributions, grouped by role, for REGEX and for its controls, with 95 % intervals for REGEX."}, "figure": {"name": "fig-18-gains", "caption": "The gain of each attribution over random, by its role: REGEX with 95 % intervals, and its controls without. Where a control lies right below the dot, the gain does not need what that control lacks."}}
 with figure_style():
     figure, axes = plt.subplots(1, 3, figsize=(7.5, 4.6), sharey=True, layout="constrained")
     names = list(ROLES)
@@ -289,14 +288,9 @@ pd.DataFrame(rows).T
 
 # %%
 NOISE = {"regex": 0.0, "regex_noise25": 0.25, "regex_noise50": 0.5, "regex_noise100": 1.0}
-try:
-    sweep = read_table("sweeps/differences").fillna({"minus": ""})
-    qualities = read_table("sweeps/means").query("metric == 'accuracy' and split == 'test'").set_index("recipe")["mean"]
-except UserError:
-    sweep, qualities = differences.iloc[:0], accuracy
-    print("The sweep is not measured yet.")
-sweep = sweep[(sweep["minus"] == "random") & sweep["recipe"].isin(NOISE) & (sweep["replacement"] == "mask")]
-sweep = sweep[sweep["metric"].isin(["sufficiency", "comprehensiveness"]) & (sweep["base"] == "vanilla")]
+qualities = read_rows("sweeps/means", metric="accuracy", split="test").set_index("recipe")["mean"]
+sweep = read_rows("sweeps/differences", minus="random", replacement="mask", base="vanilla").query("recipe in @NOISE")
+sweep = sweep[sweep["metric"].isin(["sufficiency", "comprehensiveness"])]
 gain = sweep.pivot_table(index="recipe", columns=["attribution", "metric"], values="difference")
 noisy = pd.DataFrame({"noise": pd.Series(NOISE), "accuracy": qualities.reindex(list(NOISE))})
 for name in ("integrated_gradients", "scaled_attention"):

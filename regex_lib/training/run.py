@@ -24,7 +24,7 @@ from regex_lib.training.fitting import Precision, arguments, check_settings, fit
 from regex_lib.training.recipe import Recipe, find_recipe
 from regex_lib.training.trainer import RegexTrainer
 
-__all__ = ["TrainingRun", "read_run", "train"]
+__all__ = ["TrainingRun", "device_name", "read_run", "train"]
 
 _RECORD = "regex_run.json"
 _PLAN = "regex_plan.json"
@@ -166,7 +166,7 @@ def train(
         history=[entry for entry in trainer.state.log_history if entry.keys() & recipe.weights_at(0.0).keys()],
         validation=_validation(trainer) if "validation" in data else {},
         seconds=round(seconds, 1),
-        device=_device_name(classifier.device),
+        device=device_name(classifier.device),
         packages=package_versions(_PACKAGES) | {"python": platform.python_version()},
     )  # fmt: skip
     classifier.eval()
@@ -254,7 +254,8 @@ def _validation(trainer: RegexTrainer) -> dict[str, float]:
     return {name: measured[f"eval_{name}"] for name in ("accuracy", "macro_f1", "ece", "loss")}
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What a run says it was made on."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
