@@ -65,7 +65,9 @@ def main() -> None:
 def _add(table: pd.DataFrame, sizes: argparse.Namespace, tokens: int, device: torch.device) -> None:
     """The rows in the file, with where and at what size they were measured."""
     made = provenance(0.0)
-    table = table.assign(device=device_name(device), layers=sizes.layers, texts=sizes.batch, tokens=tokens, data=sizes.data)
+    table = table.assign(
+        device=device_name(device), layers=sizes.layers, texts=sizes.batch, tokens=tokens, data=sizes.data
+    )
     table = table.assign(rounds=sizes.rounds, commit=made["commit"], torch=made["packages"]["torch"])
     if sizes.csv.exists():
         table = pd.concat([pd.read_csv(sizes.csv), table])
