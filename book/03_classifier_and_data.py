@@ -51,7 +51,7 @@ import torch
 
 from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
-from regex_lib.data import describe, load_data
+from regex_lib.data import describe, find_source, load_data
 from regex_lib.metrics import classification_report
 from regex_lib.models import load_classifier
 from regex_lib.plots import figure_style, heatmap
@@ -400,10 +400,11 @@ print(f"seeds 0 and {seeds - 1} predict differently on {(one != two).double().me
 # class, blue words against it.
 
 # %%
+known = find_source(data)
 sentence = "Battery life is nothing like what they advertise, but I still love it."
 heatmap({
     f"seed {seed}": attribute(classifiers[depth, seed], [sentence])[0] for seed in dict.fromkeys((0, seeds - 1))
-})
+}, label_names=known.label_names if known else None)
 
 # %% [markdown]
 # Look first whether the two agree on the prediction, then whether they agree on the words.

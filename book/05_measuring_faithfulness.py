@@ -385,7 +385,7 @@ lines = {}
 for name in ATTRIBUTIONS:
     given = torch.tensor([attribute(classifier, [text], name, target=target)[0].scores])
     lines[name] = metrics.removal_curve_area(metrics.removal_curve(memo, given, features)).item()
-styles = (":", "--", "-.", (0, (1, 1)), "-")
+styles = (":", "--", "-.", (0, (6, 1, 1, 1, 1, 1)), "-")
 with figure_style():
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
     axis.hist(areas.numpy(), bins=50, color="#d0d0d0", edgecolor="white")

@@ -432,7 +432,7 @@ results.round(3)
 # %%
 def compare(one, other, metric):
     difference = results.loc[one, metric] - results.loc[other, metric]
-    word = "higher" if difference > 0.02 else "lower" if difference < -0.02 else "about the same"
+    word = "higher" if difference > 0.05 else "lower" if difference < -0.05 else "about the same"
     return f"{metric} {word} ({difference:+.3f})"
 
 

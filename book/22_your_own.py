@@ -399,8 +399,8 @@ with figure_style():
     for (name, direction), values in moved.items():
         colour, marker = looks[name]
         line = "-" if direction == "worst" else ":"
-        axis.plot(sizes, values, line, color=colour, marker=marker, label=f"{name}, {direction}")
-    axis.set(xlabel="size of the change, share of the embeddings", ylabel="divergence, nats")
+        axis.plot(sizes[1:], values[1:], line, color=colour, marker=marker, label=f"{name}, {direction}")
+    axis.set(xlabel="size of the change, share of the embeddings", ylabel="divergence, nats", yscale="log")
     figure.legend(loc="outside upper center", ncols=2)
 plt.show()
 
