@@ -38,7 +38,7 @@
 
 # %% tags=["parameters"]
 data: str = "sst"  # or "reviews", the corpus that comes with the library
-layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all, as the study does
+layers: "Optional[int]" = 3  # the study keeps three layers; None keeps all
 max_train: "Optional[int]" = 2000
 epochs: float = 3
 batch_size: int = 32

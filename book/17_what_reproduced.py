@@ -36,7 +36,7 @@
 comparable_within: float = 0.03  # how much lower a macro-F1 may be and still be called comparable
 collapse_below: float = 0.05  # how far below vanilla's an accuracy must be to be called a collapse
 data: str = "sst"  # of the experiment; or "reviews", which comes with the library
-layers: "Optional[int]" = None  # keep only the first so many layers; None keeps all, as the study does
+layers: "Optional[int]" = 3  # the study keeps three layers; None keeps all
 max_train: "Optional[int]" = 2000
 epochs: float = 3
 batch_size: int = 32
