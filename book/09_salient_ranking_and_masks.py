@@ -449,9 +449,10 @@ print("These are single runs with one seed each: differences of a few hundredths
 # %% [markdown]
 # ### The K sweep of the study
 #
-# The study of this book sweeps $K$ for the whole of REGEX: 2,000 training sentences of SST and three seeds. Here [MASK] is
-# the replacement in the evaluation too. The next cell shows the accuracy, the share of {term}`degenerate` texts, and what
-# two attributions gain over the random one of the same model, Integrated Gradients and attention.
+# The study of this book sweeps $K$ for the whole of REGEX, trained on 2,000 sentences of SST with three layers. Here [MASK]
+# is the replacement in the evaluation too. The next cell shows the accuracy, the share of {term}`degenerate` texts, and
+# what two attributions gain over the random one of the same model, Integrated Gradients and attention. Look at `seeds`
+# first: with a single one, the intervals below are over the texts alone.
 
 # %%
 K_OF = {"vanilla": math.nan, "regex_k10": 0.1, "regex": 0.3, "regex_k50": 0.5, "regex_k70": 0.7}
