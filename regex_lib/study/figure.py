@@ -17,6 +17,8 @@ _NOT_PANELS = (
     "recipe", "attribution", "metric", "base", "minus", "difference", "low", "high", "seeds", "examples", "seeds_above",
 )  # fmt: skip
 
+_MARKERS = "osD^vPX*<>ph"
+
 
 def differences_figure(
     table: pd.DataFrame, metrics: Sequence[str] = ("sufficiency", "comprehensiveness"), *, minus: str = ""
@@ -43,6 +45,7 @@ def differences_figure(
     title = " ".join(dict.fromkeys(str(shown[name].iloc[0]) for name in names if name not in panels))
     groups = list(shown.groupby(panels, sort=False, observed=True)) if panels else [((), shown)]
     recipes = list(shown["recipe"].unique())
+    over = f" over {minus}" if minus else ""
     with figure_style():
         heights = [0.8 + rows["attribution"].nunique() * (0.3 + 0.12 * len(recipes)) for _, rows in groups]
         figure, axes = plt.subplots(
@@ -52,13 +55,15 @@ def differences_figure(
         for (name, rows), row_of_axes in zip(groups, axes, strict=True):
             for metric, axis in zip(metrics, row_of_axes, strict=True):
                 _intervals(axis, rows[rows["metric"] == metric], recipes)
-                axis.set_xlabel(f"{metric}: minus {', '.join(shown['base'].unique())}")
+                axis.set_xlabel(f"{metric}{over}: minus {', '.join(shown['base'].unique())}")
             row_of_axes[0].set_title(" ".join(str(value) for value in name if value), fontsize="small", loc="left")
             for axis in row_of_axes[1:]:
                 axis.set_yticklabels([])
-        figure.suptitle(title, fontsize="small")
         handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(recipes)), fontsize="small")
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=min(4, len(recipes)), fontsize="small", title=title,
+            title_fontsize="small",
+        )  # fmt: skip
     plt.close(figure)  # or a notebook would show it twice
     return figure
 
@@ -71,7 +76,10 @@ def _intervals(axis: Axes, rows: pd.DataFrame, recipes: Sequence[str]) -> None:
         places = [attributions.index(name) + (shift if len(recipes) > 1 else 0.0) for name in ours["attribution"]]
         errors = [ours["difference"] - ours["low"], ours["high"] - ours["difference"]]
         colour = RECIPE_COLOURS.get(recipe, f"C{number % 10}")  # a variant that a study defines has none of its own
-        axis.errorbar(ours["difference"], places, xerr=errors, fmt="o", ms=4, color=colour, lw=1.5, label=recipe)
+        axis.errorbar(
+            ours["difference"], places, xerr=errors, fmt=_MARKERS[number % len(_MARKERS)], ms=5, color=colour,
+            markeredgecolor="black", markeredgewidth=0.6, lw=1.5, label=recipe,
+        )  # fmt: skip
     axis.axvline(0, color="#6b6b6b", lw=1)
     axis.set_yticks(range(len(attributions)), [name.replace("_", " ") for name in attributions])
     axis.set_ylim(len(attributions) - 0.5, -0.5)
