@@ -168,7 +168,10 @@ def test_the_figure_shows_every_difference_with_its_interval(jobs, store):
             ends = [[segment[0, 0], segment[1, 0]] for segment in bars.get_segments()]
             np.testing.assert_allclose(ends, ours[["low", "high"]].astype(float))
         assert [label.get_text() for label in axis.get_yticklabels()] in (["random", "attention"], ["", ""])
+    (legend,) = figure.legends
+    assert legend.get_title().get_text().startswith("sst minilm ") and figure.get_suptitle() == ""
     over = differences_figure(table, ["sufficiency"], minus="random")
+    assert over.axes[0].get_xlabel() == "sufficiency over random: minus vanilla"
     assert [label.get_text() for label in over.axes[0].get_yticklabels()] == ["attention"]
     with pytest.raises(UserError, match="no differences of ece, comprehensiveness"):
         differences_figure(table[table["metric"] != "ece"], ["ece", "comprehensiveness"])
