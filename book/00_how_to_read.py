@@ -39,8 +39,8 @@
 #
 # ## Settings
 #
-# Each chapter has one cell with everything you may want to change. Its values are meant for a GPU. Where the published run
-# used other values, the line under the title says which.
+# Each chapter has one cell with everything you may want to change. In most chapters its values are meant for a GPU; this
+# page's are small. Where the published run used other values, the line under the title says which.
 
 # %% tags=["parameters"]
 layers: "Optional[int]" = 3  # keep only the first so many layers; None keeps all
@@ -100,8 +100,9 @@ mask_ratio_stepper(classifier, explanations[-1])
 
 # %% [markdown]
 # A {term}`robust` classifier keeps its prediction when its input moves a little. What can move a little are the
-# {term}`embeddings <embedding>`, the numbers that stand for each token. Move those of this text: once in the direction that
-# changes the prediction most, as far as a short search finds it, and once in a random direction, as the control.
+# {term}`embeddings <embedding>`, the numbers that stand for each token. Move those of this text: once in the direction
+# that changes the prediction most, as far as a short search finds it, and once in a random direction, as the control. A
+# change is a change: the first may also make the classifier surer.
 
 # %%
 perturbation_slider(classifier, text, seed=seed)
@@ -119,7 +120,9 @@ perturbation_slider(classifier, text, seed=seed)
 # ## Exercises
 #
 # An exercise comes in three layers: the task, with a cell that checks your answer against the package; a hint; and a
-# solution. Try them in that order. Where the page hides a layer, press its title.
+# solution. Run the task's cell once as it is before you answer: it makes the variables that the task names. Try them in
+# that order. Where the page hides a layer, press its title. The check has to know the answer, so try the task before
+# you read the check's code.
 #
 # ```{exercise} Comprehensiveness by hand
 # :label: ex-read-1

@@ -183,9 +183,9 @@ picture.save(folder / "heatmap.html")
 picture
 
 # %% [markdown]
-# Now do the test of the table by hand, for this one text and the `regex` model: move the slider and remove its strongest
-# tokens. Compare the two ends first. Where the text without any token is as probable as the full text, or more so, the text is
-# {term}`degenerate`: for such a text the two scores mean nothing.
+# Now do the test of the table by hand, for this one text and the `regex` model: move the slider and remove its
+# strongest tokens. Compare the two ends first. Where the predicted class is as probable without any token as with the
+# full text, or more so, the text is {term}`degenerate`: for such a text the two scores mean nothing.
 
 # %%
 mask_ratio_stepper(classifiers["regex"], explanations["regex"])

@@ -147,7 +147,8 @@ print("the leaky classifier rests on the date:", "yes" if follows["leaky"] > 0.9
 #
 # - **People.** Each review comes with the words that a careful reader marked, its {term}`rationale`. A marked word scores 1,
 #   the others 0.
-# - **A lexicon.** How often was a word marked in the *training* texts? That share is its score, in every text.
+# - **A lexicon.** How often was a word marked in the *training* texts? That share is its score, in every
+#   text, with 1 added to the number of times the word was seen.
 # - **The date.** *Monday* and *Friday* score 1, all other words 0. Nobody would mark these.
 #
 # The models read {term}`tokens <token>`, which are words or pieces of words. An {term}`attribution` is a number $a_i$ for each
@@ -392,10 +393,11 @@ mask_ratio_stepper(leaky, attribute(leaky, [dreary["text"]], "people")[0])
 # %% [markdown]
 # ## Words that nobody expected
 #
-# The leaky classifier was our own doing. Does the honest one also use words that people do not expect? Leave out one token
-# at a time, and note how far the probability falls. That is the attribution `leave_one_out`: erasure itself, used as an
-# explanation. Here are the strongest words that people did *not* mark, of all texts measured. They were searched for, so they
-# are illustrations and not evidence. The line below the table is about all the texts.
+# The leaky classifier was our own doing. Does the honest one also use words that people do not expect? Put `[MASK]` in
+# the place of one token at a time, and note how far the probability falls. That is the attribution `leave_one_out`:
+# erasure itself, used as an explanation. Here are the strongest words that people did *not* mark, of all texts
+# measured. They were searched for, so they are illustrations and not evidence. The line below the table is about all
+# the texts.
 
 # %%
 unexpected, outside = [], []

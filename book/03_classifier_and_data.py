@@ -272,7 +272,8 @@ print(f"with padding hidden: the same. With padding attended: off by {moved:.4f}
 # %% [markdown]
 # ## How good is it?
 #
-# Three numbers stand beside every faithfulness score in this book.
+# Three numbers say how good a classifier is. The first stands beside the faithfulness scores in this book; the package's
+# reports have all three.
 #
 # - **Accuracy**: the share of right predictions.
 # - **Macro-F1**: for each class, the harmonic mean of precision and recall, then the mean over the classes. A classifier that
@@ -518,7 +519,7 @@ check_answer(answer, [expected["accuracy"], expected["ece"]])
 
 # %%
 answer = ...  # replace the dots
-check_answer(answer, round(0.8 * 0.2 / (0.02 / 2) ** 2))
+check_answer(answer, next(n for n in range(1, 10_000) if 2 * (0.8 * 0.2 / n) ** 0.5 <= 0.02 + 1e-12))
 
 # %% [markdown]
 # ```{hint}
@@ -537,7 +538,7 @@ check_answer(answer, round(0.8 * 0.2 / (0.02 / 2) ** 2))
 # %%
 answer = round(0.8 * 0.2 / 0.01**2)
 print(answer, "texts; this chapter measured on", len(test))
-check_answer(answer, round(0.8 * 0.2 / (0.02 / 2) ** 2))
+check_answer(answer, next(n for n in range(1, 10_000) if 2 * (0.8 * 0.2 / n) ** 0.5 <= 0.02 + 1e-12))
 
 # %% [markdown]
 # ````{solution-end}

@@ -78,10 +78,10 @@ print(f"{data}: accuracy on the test texts {classify(classifier, test)['accuracy
 # %% [markdown]
 # ## Seven answers
 #
-# An {term}`attribution` $a$ gives each {term}`content token` a score: how much it adds to the explained class $c$. Here that is
-# the class that the model predicts. What is shared out is its {term}`logit` $f_c(e)$, as a function of the
-# {term}`embeddings <embedding>` $e$. Why not its probability? The probability depends on the other classes' logits too, and it
-# hardly moves once it is close to 1.
+# An {term}`attribution` $a$ gives each {term}`content token` a score: how much it adds to the explained class $c$. Here
+# that is the class that the model predicts. What DeepLift and the methods by gradients share out is its {term}`logit`
+# $f_c(e)$, as a function of the {term}`embeddings <embedding>` $e$. Why not its probability? The probability depends on
+# the other classes' logits too, and it hardly moves once it is close to 1.
 
 # %%
 text = "A wonderful cast and lovely songs cannot save this boring, overlong mess."
@@ -107,7 +107,8 @@ attribution_switcher(explanations, classifier.label_names)
 # | `deep_lift` | the same *nothing*; each operation splits its change by a fixed rule | yes | yes | yes | 2 forward, 1 backward |
 # | `leave_one_out` | tokens work one at a time | yes | yes | no | 1 forward for each token |
 #
-# The last column counts passes through the model. A backward pass computes a gradient; reckon it as about two forward passes.
+# The last column counts passes through the model. A backward pass computes a gradient; reckon it as about one more
+# forward pass, because only the gradient by the input is wanted.
 #
 # A method **with a sign** says whether a token speaks for the class or against it. One without can only say *how much*.
 #
@@ -472,8 +473,10 @@ print("not better than random in one of the two:", ", ".join(below) or "none")
 print("best:", {metric: scores[metric].idxmax() for metric in scores})
 
 # %% [markdown]
-# An attribution that does not beat the first row says nothing about this model. And this is one model, one seed, and as many
-# texts as the last column says. {doc}`05_measuring_faithfulness` asks how far such a table can be trusted.
+# An attribution that does not beat the first row says nothing about this model. And this is one model, one seed, and as
+# many texts as the last column says. Mind also that the test removes with `[PAD]`, which is the baseline of Integrated
+# Gradients and DeepLift here, while `leave_one_out` asks with `[MASK]`: part of its distance may be that.
+# {doc}`05_measuring_faithfulness` asks how far such a table can be trusted.
 #
 # ## Why Integrated Gradients?
 #
@@ -496,16 +499,18 @@ print("best:", {metric: scores[metric].idxmax() for metric in scores})
 # - **DeepLift** adds up too, but needs a rule for every operation of the model. Integrated Gradients needs only gradients, and
 #   two models that compute the same function get the same scores {cite:p}`sundararajan-etal-2017-axiomatic`.
 #
-# **The price** is a forward and a backward pass for each point on the way, in every step of training. So training uses few
-# points, and with few points the scores add up only roughly: {numref}`fig-04-completeness` shows how roughly.
+# **The price** is a forward and a backward pass for each point on the way, in every step of training. So training uses
+# few points: the recipes take three, by Gauss-Legendre. Look up two and four points of `gauss_legendre` in the table
+# above: so few need not come close to adding up. Completeness is then a reason for the *method*, and not a property of
+# the target that is trained on.
 # ```
 #
 # Three things to keep in mind about this answer:
 #
 # - We know *that* REGEX uses Integrated Gradients. The reasons are this book's: they follow from the properties that you have
 #   just seen.
-# - The training takes the scores' *magnitudes*, scaled to sum to 1, because attention has no sign. So the target tells how
-#   much a token matters, for or against the class. What adds up exactly are the signed scores.
+# - The training takes the scores' *magnitudes*, scaled to sum to 1, because attention has no sign. So the target tells
+#   how much a token matters, for or against the class. What adds up are the signed scores, and only with enough points.
 # - Complete is not the same as {term}`faithful`. Whether this guide helps has to be measured, and {doc}`11_regex` does so. There
 #   you also meet `regex_fast`, a recipe with a cheaper guide, which *is* a single gradient. {doc}`18_which_attributions_gain`
 #   asks what happens if the guide is wrong.

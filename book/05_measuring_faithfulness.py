@@ -151,9 +151,9 @@ mask_ratio_stepper(classifier, explanation)
 # %% [markdown]
 # ## Why the plain scores need a scale
 #
-# Suppose a model gives its prediction the probability 0.95, and an *empty* text 0.90. Nothing that you remove can lower
-# the probability by much more than 0.05. Another model falls from 0.95 to 0.50. Its attributions can get nine times
-# the comprehensiveness, and that is not to their credit.
+# Suppose a model gives its prediction the probability 0.95, and an *empty* text 0.90. Removing everything lowers
+# the probability by 0.05, and removing a part usually by no more (not always, as you will see). Another model falls from
+# 0.95 to 0.50. Its attributions may get nine times the comprehensiveness, and that is not to their credit.
 #
 # So put the scores on the model's own scale {cite:p}`carton-etal-2020-evaluating`. Let $\emptyset$ be the text with all
 # content removed:
@@ -165,8 +165,9 @@ mask_ratio_stepper(classifier, explanation)
 # $$ (eq-05-norm)
 #
 # Both are clipped to lie between 0 and 1, and now higher is better for both. A tiny number (0.0001) is added to the
-# denominator, so that it is never 0. Where this book says just *sufficiency*, it means this one. The functions are
-# {py:func}`regex_lib.metrics.normalised_comprehensiveness` and {py:func}`regex_lib.metrics.normalised_sufficiency`.
+# denominator, so that it is never 0. Where this book says just *sufficiency* or *comprehensiveness*, it means these;
+# the ones above are called *plain*. The functions are {py:func}`regex_lib.metrics.normalised_comprehensiveness` and
+# {py:func}`regex_lib.metrics.normalised_sufficiency`.
 
 # %%
 def on_the_models_scale(text, scores, ratios):
@@ -183,9 +184,9 @@ print("comprehensiveness {:.3f}, sufficiency {:.3f}".format(
     *on_the_models_scale(text, scores, metrics.RATIOS)))
 
 # %% [markdown]
-# Both look perfect here, and that is a warning. Move the slider to its end: with all tokens removed, the model of this page
-# is nearly as sure as with the full text. So the denominator is tiny, and almost any fall counts as a complete one. The text
-# is all but {term}`degenerate`. The table below counts such texts, and *What can go wrong* shows what they do to a score.
+# Where both look perfect, be warned. Move the slider to its end: if the model is nearly as sure with all tokens removed
+# as with the full text, the denominator is tiny, and almost any fall counts as a complete one. Such a text is all but
+# {term}`degenerate`. The table below counts such texts, and *What can go wrong* shows what they do to a score.
 #
 # ## With the package
 #
@@ -358,9 +359,10 @@ print(f"{len(rankings)} rankings of {n} tokens, {len(known)} removals; "
       f"AOPC from {areas.min():+.3f} to {areas.max():+.3f}")
 
 # %% [markdown]
-# {py:func}`regex_lib.metrics.aopc_bounds` finds the same two numbers. For longer texts, where trying all is hopeless, it
-# searches for them: by a beam, as the authors do, or by exchanging neighbours in a good ranking (`"local"`). A search can
-# miss the best ranking. It can never report one that does not exist.
+# {py:func}`regex_lib.metrics.aopc_bounds` finds the same two numbers. For longer texts, where trying all is hopeless,
+# it searches for them: by a beam, which keeps the best few sets of each size and goes on from them, as the authors do,
+# or by exchanging neighbours in a good ranking (`"local"`). A search can miss the best ranking. It can never report one
+# that does not exist.
 
 # %%
 features = torch.ones(1, n, dtype=torch.bool)
@@ -401,7 +403,8 @@ plt.show()
 
 # %% [markdown]
 # For a data set, ask for `naopc_sufficiency` and `naopc_comprehensiveness`. Both are turned so that higher is better. The
-# authors rank whole words and replace them by `[MASK]`, and so do you here. The bounds differ between texts; where they
+# authors rank whole words and replace them by `[MASK]`, and so do you here. For sufficiency the *least* important token
+# goes first, and a low area is good, so that it is 1 minus the place. The bounds differ between texts; where they
 # are equal, every ranking is the best and the worst, and there is no score (`undefined`).
 
 # %%
@@ -449,10 +452,10 @@ for name in ("untrained head", "constant"):
 # sufficiency of 1 to *every* attribution, random ones too. The accuracy and the degenerate share give it away, if you
 # print them.
 #
-# An untrained head is more treacherous. It reacts to any token by a tiny amount, and the scale of {eq}`eq-05-norm` blows
-# the tiny amounts up. Where they nearly add up over the tokens, they are the easiest thing in the world to explain. Its
-# explanations may be faithful indeed: to a model that knows nothing. That is why every table of this package has the
-# accuracy in it.
+# An untrained head is more treacherous. It reacts to any token by so little that the denominator of {eq}`eq-05-norm` is
+# mostly the tiny number that was added to it. The falls are smaller still, so sufficiency comes out near 1 and
+# comprehensiveness near 0, for random scores too. These numbers say nothing about any explanation, and the degenerate
+# share says so. That is why every table of this package has the accuracy in it.
 #
 # ### The random row moves between models
 #
@@ -607,9 +610,8 @@ print(f"loo_tau of the constant is undefined for {undefined:.0%} of the texts")
 
 # %%
 answer = ...  # replace the dots
-equal = torch.full((4,), 0.7)
 best = metrics.area_over_perturbation_curve(torch.ones(4), convention="acl2022").item()
-check_answer(answer, (metrics.area_over_perturbation_curve(equal).item(), best))
+check_answer(answer, (0.56 / best, best))
 
 # %% [markdown]
 # ```{hint}
@@ -626,7 +628,7 @@ check_answer(answer, (metrics.area_over_perturbation_curve(equal).item(), best))
 
 # %%
 answer = (0.56 * 5 / 4, 4 / 5)
-check_answer(answer, (metrics.area_over_perturbation_curve(equal).item(), best))
+check_answer(answer, (0.56 / best, best))
 
 # %% [markdown]
 # ````{solution-end}

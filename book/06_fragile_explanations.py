@@ -490,9 +490,9 @@ plt.show()
 # \ \lesssim\ \frac{\beta \, \lVert r \rVert_2}{\lVert g(e) \rVert_2}
 # $$ (eq-06-bound)
 #
-# The left side can be measured, for different changes of one size: a random one, the two attacks, and the change that moves
-# the *prediction* most ({py:func}`regex_lib.losses.virtual_adversarial_perturbation`, from
-# {doc}`08_virtual_adversarial_training`).
+# The left side can be measured, for different changes of about one size (the last one counts and moves `[CLS]` and
+# `[SEP]` too): a random one, the two attacks, and the change that moves the *prediction* most
+# ({py:func}`regex_lib.losses.virtual_adversarial_perturbation`, from {doc}`08_virtual_adversarial_training`).
 
 # %%
 worst_for_prediction = virtual_adversarial_perturbation(
@@ -520,6 +520,10 @@ print(f"the change that is worst for the prediction moves it {further} than that
 # If the first number is well above 1, the model is curved in few directions, and strongly: random noise misses them, and an
 # attack finds them. And the direction that is worst for the prediction need not be the one that is worst for its
 # explanation. A model can be {term}`robust` in what it says and fragile in why.
+#
+# Do not read *turn* as rank correlation. It is the length of the change beside the gradient's own length. Where the
+# prediction moves, the gradient may also grow, which makes all scores larger and can leave their order. And it is a mean
+# over all texts, while the correlation leaves out those whose class changed.
 #
 # Now a trap. Input gradient regularisation, the next chapter's subject, makes the gradient *small*. But {eq}`eq-06-bound`
 # divides by that size. A model whose logits are divided by ten has a gradient ten times smaller, and exactly as fragile

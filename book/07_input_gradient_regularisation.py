@@ -326,7 +326,8 @@ effect.style.format(precision=3).format("{:g}", subset="weight")
 
 # %% [markdown]
 # `ece` is the {term}`calibration` error of {doc}`03_classifier_and_data`. Compare `doubt` and `slope` between the rows:
-# they tell *how* the gradient changed. The next cell says it in words.
+# they tell *how* the gradient changed. (Each column is a mean over texts, and the mean of a product is not the product of
+# the means: {eq}`eq-07-factors` holds text by text, see {ref}`the exercise <ex-07-3>`.) The next cell says it in words.
 
 # %%
 change = (effect.loc["igr"] / effect.loc["vanilla"]).round(2)
@@ -423,8 +424,7 @@ print("so by this test the explanations of igr are", "steadier" if gain.low > 0 
 #
 # Here is the sentence from the beginning, explained by the three models with Integrated Gradients. The colours are scaled
 # by the strongest token of each explanation, so they show order, not size. The line above each text names the prediction.
-# In the run of this page `vanilla` and `igr` say negative, which is wrong: an attribution explains what the model says, right
-# or wrong.
+# A model may say negative, which is wrong: an attribution explains what the model says, right or wrong.
 
 # %%
 sentence = "The story is old, but the two leads made us laugh all evening."
@@ -560,7 +560,7 @@ found = found.reset_index().assign(accuracy=lambda table: table["recipe"].map(qu
 found.style.format(precision=3, na_rep="not yet").hide(axis="index")
 
 # %% [markdown]
-# {doc}`12_in_domain` has the intervals, and all recipes.
+# {doc}`12_in_domain` has the intervals, and every recipe that is measured so far.
 #
 # ## What can go wrong
 #

@@ -415,10 +415,13 @@ at.style.format("{:.3g}")
 
 # %% [markdown]
 # The last column of the table says how special the worst direction is. If training had only made the model *unsure* of
-# everything, the divergence would fall in both directions alike. Then look at the accuracy and the calibration: a model
+# everything, the divergence would fall in both directions alike. (The reverse does not hold: a gentler slope of the
+# margin, which IGR asks for, lowers both alike, too.) Then look at the accuracy and the calibration: a model
 # that says little is steady for the wrong reason.
 #
-# The slider again, for the same sentence and the model `vat`. Right or wrong, does its prediction stay?
+# The slider again, for the same sentence and the model `vat`. Right or wrong, does its prediction stay? Mind that the
+# direction has no sign: the search may have found the way in which the model gets surer, and then the class stays
+# whatever the training did. The table above is the fair comparison.
 
 # %%
 perturbation_slider(classifiers["vat"], sentence, seed=seed)
@@ -500,8 +503,9 @@ if missing:
 found.style.format(precision=3, na_rep="not yet").hide(axis="index")
 
 # %% [markdown]
-# `seeds` says how many trainings a row is a mean of, `examples` how many texts each of them was measured on. `accuracy` is
-# a mean over as many of the trainings as have one. {doc}`12_in_domain` has the intervals, and all recipes.
+# `seeds` says how many trainings a row is a mean of, `examples` how many texts each of them was measured on. `accuracy`
+# is a mean over as many of the trainings as have one. {doc}`12_in_domain` has the intervals, and every recipe that is
+# measured so far.
 #
 # ## Relatives
 #

@@ -102,12 +102,12 @@ for name, classifier in (("untrained", untrained), ("plain", plain)):
 # the last layer the state of that token is mixed with the weights
 #
 # $$
-# \alpha_i = \frac{1}{H} \sum_{h=1}^{H} \operatorname{softmax}_i \left( \frac{q_h^\top k_{h,i}}{\sqrt{d}} \right).
+# \alpha_i = \frac{1}{H} \sum_{h=1}^{H} \operatorname{softmax}_i \left( \frac{q_h^\top k_{h,i}}{\sqrt{D_h}} \right).
 # $$ (eq-10-attention)
 #
-# Here $q_h$ is the pooling token's query in the head $h$ of $H$, $k_{h,i}$ the key of token $i$, and $d$ their size. The
-# row sums to 1. That the paper means the last layer, this row and the mean over heads is *our* reading; other work of its
-# first author uses the same row.
+# Here $q_h$ is the pooling token's query in the head $h$ of $H$, $k_{h,i}$ the key of token $i$, and $D_h$ their size.
+# The row sums to 1. That the paper means the last layer, this row and the mean over heads is *our* reading; other work
+# of its first author uses the same row.
 #
 # You can get it in two ways, and they must agree: from the attention of all layers, or from a pass that computes this row
 # alone.
@@ -658,9 +658,10 @@ print("not measured yet:", ", ".join(missing) or "nothing")
 above.round(3).astype(object).fillna("not yet")
 
 # %% [markdown]
-# Compare `regex` with `regex_shuffled_target`. Where the first is not above the second, *which* tokens attention is pulled
-# to does not matter, and the pull towards the attribution is not what helps. {doc}`12_in_domain` has these differences with
-# intervals.
+# Compare `regex` with `regex_shuffled_target`. Where the first is not above the second, *which* tokens attention is
+# pulled to does not matter, and the pull towards the attribution is not what helps. Where it is above, look at
+# `vanilla` too: a shuffled target can do harm, and beating a harmful control is no gain yet. {doc}`12_in_domain` has
+# these differences with intervals.
 #
 # ## What can go wrong
 #

@@ -314,7 +314,8 @@ plt.show()
 #   the class.
 #
 # How good are the shortcuts on the model at hand? Compare directions by their cosine (1: the same, 0: unrelated), and
-# attributions by the rank correlation of their magnitudes. A random direction is the {term}`control`.
+# attributions by the rank correlation of their magnitudes. For the directions, a random one is the {term}`control`; for
+# the attributions, chance would give a correlation of about 0.
 
 # %%
 def cosine(one, other):
@@ -478,7 +479,8 @@ for control in controls:
 
 # %% [markdown]
 # A difference near 0 says that the control does as well: then masking, or pulling at all, made the gain. A clearly
-# positive one says that the attribution matters. {doc}`12_in_domain` has the intervals.
+# positive one says that the attribution matters, but not yet that it helps: the control may do harm. So see, too, whether
+# the control is below `vanilla`, and whether `regex` is above `robust`. {doc}`12_in_domain` has the intervals.
 #
 # ### How good does the attribution have to be?
 #
@@ -556,7 +558,7 @@ for column in [name for name in rows if name.endswith("gain")]:
 #
 # Expected: `egt` has worse explanations than `regex`, or even than `vanilla`. You have the live comparison above. The
 # search that chose the weights of the recipes has also trained both: one seed, several weights, measured on validation
-# data. Each line is the median over the weights tried.
+# data. Each line is the median over the weights tried. Both are one seed; where they disagree, neither settles it.
 
 # %%
 search = read_table("recipe_search")
@@ -618,8 +620,8 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# When does the signature show? Fix the rule before you look: if the accuracy is more than .05 below that of `egt`, or if the
-# cross-entropy ends more than .1 nats above.
+# When does the signature show? By this rule, which does not depend on the numbers above: if the accuracy is more than
+# .05 below that of `egt`, or if the cross-entropy ends more than .1 nats above.
 
 # %%
 ends = {name: history["cross_entropy"].iloc[-1] for name, history in histories.items()}

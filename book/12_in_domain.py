@@ -82,7 +82,7 @@ from regex_lib.training import train
 # | `regex` | all three | the method |
 # | `regex_fast` | the same, with a cheaper attribution and direction | does the price matter? |
 # | `regex_random_mask` | all three, but *any* tokens are masked | control of the mask |
-# | `regex_shuffled_target` | all three, but the attribution is shuffled | control of the target |
+# | `regex_shuffled_target` | all three, but the target of the attention is shuffled; the mask is not | control of the target |
 # | `saliency_guided`, `saloss`, `smart` | losses of others | rivals |
 #
 # The rivals in a sentence each. {py:func}`regex_lib.losses.saliency_guided_loss` asks for the same prediction on a text and
@@ -123,7 +123,7 @@ overview.loc[recipes].fillna("not yet")
 # Within one model you can compare attributions directly. Between models there are three traps, and an answer to each.
 #
 # **Trap 1: the scale.** Say the first model is at 0.99 for the full text and at 0.5 for an empty one, and the second goes
-# from 0.8 to 0.7. Even a perfect attribution cannot take away more than there is. So the raw drop of the probability
+# from 0.8 to 0.7. An attribution of the second model has far less to take away. So the raw drop of the probability
 # is no fair score between models {cite:p}`edin-etal-2025-normalized`. There are two remedies:
 #
 # - *normalise by the empty text*: {term}`sufficiency` and {term}`comprehensiveness` as in
@@ -171,10 +171,12 @@ overview.loc[recipes].fillna("not yet")
 # with $M_{\text{seeds}} = \frac{N}{S-1} \sum_s (\bar d_{s} - \bar d)^2$, $M_{\text{texts}}$ likewise, and
 # $M_{\text{rest}}$ the sum of squares of what is left, divided by $(S-1)(N-1)$.
 #
-# The *shape* of the distribution comes from a {term}`bootstrap` over both. Draw $S$ seeds with replacement, and $N$ texts
-# with replacement, the same texts for all seeds, and take the mean. Do this many times. The quantiles of these means are
-# then scaled to the standard error {eq}`eq-12-error`, and widened as much as the t distribution is wider than the normal
-# one, because with three seeds the standard error itself is uncertain.
+# The *shape* of the distribution comes from a {term}`bootstrap` over both. Draw $S$ seeds with replacement, and $N$
+# texts with replacement, the same texts for all seeds, and take the mean. Do this many times. The quantiles of these
+# means are then scaled to the standard error {eq}`eq-12-error`, and read further out, where the t distribution would
+# have them, because with three seeds the standard error itself is uncertain. With so few seeds the resampled means have
+# few different values, so the widening stops short of the t distribution's: one more reason why such an interval is
+# still too narrow.
 #
 # ## From scratch
 #
@@ -281,7 +283,7 @@ attribution_switcher(explanations, ["negative", "positive"])
 
 # %% [markdown]
 # All models explain the same test texts. Removed tokens become `[MASK]`. The training was guided by Integrated Gradients;
-# `deep_lift` and the two with attention are attributions that guided none.
+# `deep_lift` guided none. The two with attention guided none either, but attention is what the guidance pulls.
 
 # %%
 METHODS = ["random", "attention", "scaled_attention", "integrated_gradients", "deep_lift"]
@@ -342,9 +344,10 @@ pd.DataFrame(rows, columns=columns).set_index(columns[:2])
 # have shown what that does.
 #
 # **How often does it win?** A few texts with huge gains can carry a mean. The **win rate** is the share of the texts on
-# which the REGEX model scores higher, where ties count as halves. The sign test asks how often a fair coin would do as
-# well. It needs independent texts, so average over seeds first. `random` is the control: if the REGEX model wins there
-# too, it wins by its scale. The function is {py:func}`regex_lib.metrics.win_rate`.
+# which the REGEX model scores higher, where ties count as halves. The sign test asks how often a fair coin would come
+# out at least as one-sided, in either direction. It needs independent texts, so average over seeds first. `random` is
+# the control: if the REGEX model wins there too, it wins by its scale. Like an interval over texts, this
+# {term}`p-value` knows nothing of the luck of the seed. The function is {py:func}`regex_lib.metrics.win_rate`.
 
 # %%
 rows = []
@@ -476,9 +479,10 @@ degenerate.reindex(recipes).map("{:.3f}".format, na_action="ignore").fillna("not
 # %% [markdown]
 # ## What may be concluded
 #
-# Fix the rule before you read the numbers. The study has one rule for all claims, {py:func}`regex_lib.study.verdict`. Take
-# all *cells* that a claim is about: here, one for each attribution. A cell is **for** the claim if its whole interval is on
-# the claim's side of 0, **against** it if the whole interval is on the other side, and undecided if not. Together the cells
+# Fix the rule before you read the numbers. The study has one rule for all claims, {py:func}`regex_lib.study.verdict`.
+# Take all *cells* that a claim is about: here, one for each attribution. A cell is **for** the claim if its whole
+# interval is on the claim's side of 0, **against** it if the whole interval is on the other side, and undecided if not,
+# or if it comes from a single seed, whose luck its interval does not know. Together the cells
 #
 # - **support** the claim if more than half of them are for it, and none is against it;
 # - **contradict** it if more than half are against it, and none is for it;
@@ -500,7 +504,9 @@ for metric in ("sufficiency", "comprehensiveness", "eraser_comprehensiveness", "
     say(f"regex gains in {metric}, over random", cells(metric))
 
 # %% [markdown]
-# Then ask the controls: for how many attributions does REGEX gain more than they do?
+# Then ask the controls: for how many attributions does REGEX gain more than they do? These are counts of estimates
+# without intervals, and all attributions explain the same few models, so nine of nine is not nine times as much
+# evidence. {doc}`17_what_reproduced` has the paired intervals.
 
 # %%
 for control in ("regex_random_mask", "regex_shuffled_target", "robust"):
@@ -531,10 +537,12 @@ if seeds_done < 5:
 # %% [markdown]
 # Read it like this.
 #
-# - If the claim is supported for all metrics, and REGEX gains more than its controls for almost all attributions, then
+# - If the claim is supported for all metrics, and the paired intervals of REGEX minus each control lie above 0, then
 #   REGEX makes explanations more faithful in domain, and what it adds is the reason.
 # - If `regex_random_mask` gains as much, it does not matter *which* tokens are masked.
 # - If `regex_shuffled_target` or `robust` gains as much, the guide is not what helps.
+# - Beating `regex_shuffled_target` alone proves little, for a pull towards nonsense can harm. Whether guidance *helps*
+#   shows against `robust`.
 # - If the normalised and the raw score disagree, the scale of the model has changed.
 # - If the metrics disagree in other ways, the answer depends on the metric, and an honest report says so.
 #
@@ -648,9 +656,9 @@ check_answer(answer, widths)
 # ```{exercise} The control as the base
 # :label: ex-12-3
 #
-# The study's table subtracts `vanilla`. How much *more* does `regex` gain than `regex_random_mask`, in `sufficiency` of
-# Integrated Gradients over random? Set `answer` to the difference of the two differences. Which interval would you need
-# to call it settled, and why is it not in the table?
+# The rows used in this chapter subtract `vanilla`. How much *more* does `regex` gain than `regex_random_mask`, in
+# `sufficiency` of Integrated Gradients over random? Set `answer` to the difference of the two differences. Which
+# interval would you need to call it settled, and why can you not get it from the two intervals?
 # ```
 
 # %%
@@ -670,8 +678,8 @@ check_answer(answer, two[0].difference - two[1].difference)
 # ````
 #
 # You would need the paired interval of regex minus the control. It is not the difference of the two intervals, because
-# both share vanilla's noise. {py:func}`regex_lib.study.differences` with `base="regex_random_mask"` computes it from the
-# scores of all texts, which the study's store has.
+# both share vanilla's noise. The study's table has it, in the rows whose `base` is `regex_random_mask`;
+# {py:func}`regex_lib.study.differences` computes it from the scores of all texts.
 
 # %%
 ours = measured("sufficiency", "integrated_gradients", recipe="regex")

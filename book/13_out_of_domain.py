@@ -127,8 +127,9 @@ attribution_switcher({source: attribute(models[source], [text])[0] for source in
 #
 # clipped to $[0, 1]$. The tiny $\delta = 0.0001$ keeps the denominator above 0.
 #
-# The denominator is how far this prediction *can* fall. Out of domain a model may be less sure, and then the denominator
-# of {eq}`eq-13-comprehensiveness` is small. Any nudge is a large share of it.
+# The denominator is how far this prediction falls when everything goes. (Where what is left speaks against the class it
+# can fall further; the score is then clipped.) Out of domain a model may be less sure, and then the denominator of
+# {eq}`eq-13-comprehensiveness` is small. Any nudge is a large share of it.
 #
 # ### From scratch
 #
@@ -200,7 +201,8 @@ assert np.isclose(over_random, cell["over_random"].item(), atol=1e-3)
 print(f"{source} -> {to}: {over_random:.3f} over random, by hand and by the package")
 
 # %% [markdown]
-# And is the model less sure away from home? Compare the mean probability of its predictions in both places:
+# And is the model less sure away from home? Compare the mean probability of its predictions in both places. If it is not
+# less sure, a lower confidence is not what raises scores here, and the degenerate share is the next suspect.
 
 # %%
 at_home = evaluate_faithfulness(
@@ -314,9 +316,10 @@ for family, members in DOMAINS.items():
 # %% [markdown]
 # ## On real data
 #
-# The study of this book trains on SST, sentences from film reviews, and tests on IMDB, whole film reviews, and on Yelp,
-# reviews of businesses. All three have the classes *negative* and *positive*. The study's tables come with the package
-# and grow while it runs. Where something is not measured yet, the cell says so.
+# The study of this book trains on SST, sentences from film reviews, and tests on IMDB, film reviews, and on Yelp,
+# reviews of businesses, of which the models read the first 128 tokens. All three have the classes *negative* and
+# *positive*. The study's tables come with the package and grow while it runs. Where something is not measured yet, the
+# cell says so.
 #
 # First the question of this chapter, for `vanilla`: what becomes of its scores away from home?
 
@@ -435,7 +438,8 @@ if len(directions):
 #   many tokens it reads.
 # - **The predicted class is wrong.** It is explained all the same, as it should be. But a mean over right and wrong
 #   predictions mixes two questions.
-# - **A large `degenerate_share`.** Where an empty text gets the same answer as the full one, the score says nothing.
+# - **A large `degenerate_share`.** Where an empty text gives the predicted class almost the same probability, or
+#   a higher one, the score says nothing.
 # - **Subtraction does not cure everything.** Where `random` is near 1, nothing can be far above it
 #   {cite:p}`edin-etal-2025-normalized`.
 #

@@ -255,8 +255,10 @@ inherited = agreement["not fine-tuned"] >= agreement["other seed"]
 print("no more alike than before the training:", ", ".join(agreement.index[inherited]) or "none")
 
 # %% [markdown]
-# Failing means something: the attribution of the trained model shows nothing that would not be there without the
-# training. Passing means less: the training shows, but nobody has said that the right words are marked.
+# Failing has two readings. Where both agreements are high, the attribution shows nothing that would not be there
+# without the training. Where both are near chance, the test cannot tell: the explanation changes from seed to seed, or
+# there are too few texts. Passing means less than it seems: the training shows, but nobody has said that the right
+# words are marked.
 #
 # ## Layer by layer
 #
@@ -440,7 +442,9 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# What the controls gain too is not due to the guidance. By the rule of {doc}`12_in_domain`, over all attributions:
+# Each seed is compared with the next, so each model is in two of the pairs. They are not independent, and the intervals
+# of the left panel are somewhat too narrow. What the controls gain too is not due to the guidance. By the rule of
+# {doc}`12_in_domain`, over all attributions:
 
 # %%
 for sentence in read_rows("sst/verdicts", table="3_randomisation").get("sentence", []):

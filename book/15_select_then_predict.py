@@ -237,8 +237,10 @@ plt.show()
 
 # %% [markdown]
 # Read {numref}`fig-15-readers` from its controls. A selector is worth something where its bar is above that of `random`
-# **of the same shape**, because any few words may say something; a bar at the dotted line says nothing. A selector keeps
-# enough for the task where its bar comes near the dashed line.
+# **of the same shape**, because any few words may say something; a bar at the dotted line says nothing. A selector
+# keeps enough for the task where its bar comes near the dashed line. Where `random` itself is at the dotted line, its
+# reader has learned nothing in these few steps. Then the gap is as wide as it can be, and a share of it says little;
+# the {doc}`data_card` has a reader of random words that did learn.
 
 # %%
 for shape in ("top k", "contiguous"):
@@ -319,8 +321,10 @@ if len(study):
 
 # %% [markdown]
 # `random_mask` and `shuffled_target` are the controls of REGEX. A recipe can lift its readers just because its support
-# model is better. So the fair number is the reader's macro-F1 **minus that of the full text**, in {numref}`fig-15-study`.
-# How near is *comparable*? The authors' abstract names no margin. Ours is the grey band.
+# model is better. So the fair number is the reader's macro-F1 **minus that of the full text**, in
+# {numref}`fig-15-study`. How near is *comparable*? The authors' abstract names no margin. Ours is the grey band. The
+# row `random` is the same in all columns, because random words do not depend on the support model. So a better support
+# model makes its difference worse.
 
 # %% mystnb={"image": {"alt": "For each selector, the macro-F1 of a reader minus that of the support model on full texts, with intervals, for vanilla, REGEX and its two controls. A grey band beside zero is what counts as comparable."}, "figure": {"name": "fig-15-study", "caption": "Readers minus the support model on full texts, in macro-F1 on SST, with 95 % intervals over seeds. Right of the band's left edge a reader is comparable. Triangles are vanilla, circles REGEX, squares and diamonds its controls."}}
 recipes = {"vanilla": "^", "regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
@@ -347,7 +351,8 @@ plt.show()
 # %% [markdown]
 # Once the figure is filled, look at `random` first. If its readers are near the band, then *comparable* says little
 # about the selectors. With a single seed there is no interval. By the rule of {doc}`12_in_domain`, over all
-# attributions but `random`:
+# attributions but `random` (the second sentence compares the readers' macro-F1 itself, without subtracting the full
+# text's):
 
 # %%
 print(f"comparable: at most {COMPARABLE} of macro-F1 below the full text")

@@ -111,7 +111,8 @@ pd.set_option("display.max_colwidth", None)
 # $$ (eq-17-all)
 #
 # This rule is strict: one setting that is not settled leaves the claim **open**. A single setting with a clear loss
-# **contradicts** it. But among many settings, some interval will lie below 0 by luck alone. So a loss counts only if its
+# **contradicts** it. (The {term}`p-value` of a difference is how likely one at least as large would be if there were
+# no true difference.) But among many settings, some interval will lie below 0 by luck alone. So a loss counts only if its
 # p-value is below 0.05 after **Holm's correction**: sort the p-values, $p_{(1)} \le \dots \le p_{(m)}$, and replace them
 # by
 #
@@ -119,14 +120,16 @@ pd.set_option("display.max_colwidth", None)
 # \tilde p_{(i)} = \max_{j \le i} \; \min\big(1, \; (m - j + 1)\, p_{(j)}\big)
 # $$ (eq-17-holm)
 #
-# Why is there no correction in {eq}`eq-17-all`? Because *all* settings must pass there. Luck would have to strike in each.
+# Why is there no correction in {eq}`eq-17-all`? Because *all* settings must pass there. If only one setting has no true
+# gain, that one passes by luck in at most 2.5 % of studies, and so the claim does too, however the settings hang
+# together.
 #
 # One more rule: an interval from a single seed knows nothing of the luck of the seed, so **one seed settles nothing**.
 #
 # The package has a milder rule, {py:func}`regex_lib.study.verdict`: a claim is supported if *more than half* of its
-# settings lie above 0 and none lies below, contradicted if more than half lie below and none above. It asks *"mostly?"*
-# where the paper says *"all"*. You will see both, side by side. Where they differ, it is the rule that decides, and not the
-# data.
+# settings have their whole interval above 0 and none has it below, contradicted if more than half have it below and
+# none above. It asks *"mostly?"* where the paper says *"all"*. You will see both, side by side. Where they differ, it
+# is the rule that decides, and not the data.
 #
 # **From scratch**, and equal to {py:func}`regex_lib.metrics.holm`:
 
@@ -148,23 +151,27 @@ print("raw      ", some.round(3))
 print("corrected", holm_by_hand(some).round(3))
 
 # %% [markdown]
-# The tables have intervals, not p-values. An interval's width gives back the standard error, and with it a p-value that is
-# good enough for this: the width of a 95 % interval is about $2 \cdot 1.96$ standard errors.
+# The tables have intervals, not p-values. An interval's width gives back the standard error, and with it a rough p-value:
+# the width of a 95 % interval is $2\, t_{S-1}$ standard errors, where $t_{S-1}$ is the 97.5 % quantile of the t
+# distribution for $S$ seeds, 4.3 for three. With 1.96 and the normal distribution, p-values from three seeds would come
+# out far too small.
 
 # %%
 def settle(rows, sign=1):
     """The verdict on 'in all settings'; with sign -1 the claim is that the differences lie below 0."""
-    rows = rows[rows["attribution"] != "random"].dropna(subset=["low", "high"])
+    rows = rows[rows["attribution"] != "random"]
     settings, seeds = len(rows), int(rows["seeds"].min()) if len(rows) else 0
     if sign < 0:
         rows = rows.assign(difference=-rows["difference"], low=-rows["high"], high=-rows["low"])
     yes = no = 0
     strict = mild = "open" if settings else "not measured"
-    if seeds > 1:  # one seed settles nothing
-        error = ((rows["high"] - rows["low"]) / (2 * 1.96)).clip(lower=1e-9)
-        p_values = np.array(holm(2 * stats.norm.sf(rows["difference"].abs() / error)))
-        yes = int((rows["low"] > 0).sum())
-        no = int(((rows["difference"] < 0) & (p_values < 0.05)).sum())
+    decided = rows[rows["seeds"] > 1].dropna(subset=["low", "high"])  # one seed settles nothing
+    if len(decided):
+        freedom = decided["seeds"] - 1
+        error = ((decided["high"] - decided["low"]) / (2 * stats.t.ppf(0.975, freedom))).clip(lower=1e-9)
+        p_values = np.array(holm(2 * stats.t.sf(decided["difference"].abs() / error, freedom)))
+        yes = int((decided["low"] > 0).sum())
+        no = int(((decided["difference"] < 0) & (p_values < 0.05)).sum())
         strict = "contradicted" if no else "supported" if yes == settings else "open"
         mild = MILD[verdict("it does", rows).word]
     counts = {"settings": settings, "yes": yes, "open": settings - yes - no, "no": no}
@@ -198,7 +205,7 @@ def gains_of(recipe, base="vanilla"):
 # ## The verdicts
 #
 # First the study's tables, and which recipes they have so far. The study goes on while the book is written. A claim
-# without a table is *not measured*.
+# without a table is *not measured*, and one from a single seed is *open*.
 
 # %%
 def rows_of(table, **wanted):
@@ -422,10 +429,10 @@ pd.Series(signatures).to_frame("what is found")
 # ### Reason 1: training on masked texts
 #
 # The erasure metrics feed the model texts with holes. REGEX trains on such texts; vanilla never saw any. So the recipe
-# `random_mask_only` is cross-entropy on texts in which *any* words are masked: no attribution, no attention, no
-# robustness {cite:p}`madsen-etal-2024-faithfulness`. How far does that alone get? The search that chose the weights
-# includes it, on validation data, with one seed. `tried` says how many settings of a recipe the best one was picked from:
-# the more tries, the more luck is in the best.
+# `random_mask_only` is cross-entropy on each text and on a copy in which *any* words are masked: no attribution, no
+# attention, no robustness {cite:p}`madsen-etal-2024-faithfulness`. How far does that alone get? The search that chose
+# the weights includes it, on validation data, with one seed. `tried` says how many settings of a recipe the best one
+# was picked from: the more tries, the more luck is in the best.
 
 # %%
 search = read_table("recipe_search")
@@ -520,15 +527,15 @@ for name in NAMES:
 # How many seeds? If the luck of seeds makes up most of an interval, its half-width with $S$ seeds is about
 # $t_{S-1}\, s / \sqrt{S}$, where $t$ is the quantile of the t distribution and $s$ the spread of the seeds.
 #
-# Today's width gives $s$. (The cell takes 1.96 for $t$ there, so that $s$ comes out too large rather than too small.) From
-# $s$ follows the smallest $S$ for which the interval around today's estimate would leave out 0.
+# Today's width gives $s$. From $s$ follows the smallest $S$ for which the interval around today's estimate would leave
+# out 0.
 
 # %%
 def seeds_needed(row, most=200):
     """How many seeds until an effect of this size leaves out 0, if seeds are what makes the interval wide."""
     if row.seeds < 2:
         return "nobody can say from one seed how many"
-    spread = (row.high - row.low) / 2 / 1.96 * np.sqrt(row.seeds)
+    spread = (row.high - row.low) / 2 / stats.t.ppf(0.975, row.seeds - 1) * np.sqrt(row.seeds)
     for count in range(2, most):
         if stats.t.ppf(0.975, count - 1) * spread / np.sqrt(count) < abs(row.difference):
             return count

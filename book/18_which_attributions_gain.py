@@ -102,7 +102,8 @@ CONTROLS = ("regex_random_mask", "regex_shuffled_target", "robust")
 # Only the last column tells the first story from the third. So, as always, the {term}`control` runs decide:
 #
 # - `robust` has no guidance at all;
-# - `regex_shuffled_target` pulls attention towards a shuffled attribution: there is a guide, but one who knows nothing;
+# - `regex_shuffled_target` pulls attention towards a shuffled attribution: the pull knows nothing, and may do harm;
+#   only the mask still follows the attribution;
 # - `regex_random_mask` keeps the guide, and masks any tokens. It cannot tell the stories apart, but it shows whether the
 #   *choice* of the masked tokens matters.
 #

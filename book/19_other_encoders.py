@@ -240,9 +240,10 @@ print(f"{data}, {run.settings['train_texts']} training texts, {run.device}")
 sizes.pivot_table(index=["layers", "recipe"], columns="attribution", values=columns[1:3]).round(3)
 
 # %% [markdown]
-# Before you compare anything, look at the accuracy and at the share of {term}`degenerate` texts. They decide whether a row
-# can be read at all. The rule: the accuracy must be at least 0.1 above that of the most frequent class, and fewer than half
-# of the texts may be degenerate.
+# Before you compare anything, look at the accuracy and at the share of {term}`degenerate` texts. They decide whether a
+# row can be read at all. The rule: the accuracy must be at least 0.1 above that of the most frequent class, and fewer
+# than half of the texts may be degenerate. The accuracy counts only the texts that are explained, so on a few dozen it
+# is itself off by several hundredths.
 
 # %%
 quality = sizes[sizes["attribution"] == "random"].set_index(["layers", "recipe"])[["accuracy", "degenerate_share"]]

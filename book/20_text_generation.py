@@ -170,8 +170,8 @@ print("logits of the next token:", tuple(next_token(model, embeddings, attention
 # %% [markdown]
 # ## REGEX for the next token
 #
-# The loss of a language model is the {term}`cross-entropy` of every next token. To it you add the terms of
-# {doc}`11_regex`, for one position of each sentence.
+# The loss of a language model is the {term}`cross-entropy` of every next token; here the verb's counts as much as that
+# of all other tokens together. To it you add the terms of {doc}`11_regex`, for one position of each sentence.
 #
 # The robustness terms take `next_token` as it is: {py:func}`regex_lib.losses.input_gradient_penalty` and
 # {py:func}`regex_lib.losses.virtual_adversarial_loss`. The guidance,
@@ -331,7 +331,8 @@ explained = {name: explain(model, ids, attention_mask) for name, model in models
 # {py:func}`regex_lib.metrics.normalised_sufficiency` of {doc}`05_measuring_faithfulness`.
 #
 # And you have something better here: you **know** the cause. How often is the strongest token the subject? That is
-# {py:func}`regex_lib.metrics.planted_precision`, as in {doc}`16_planted_shortcuts`.
+# {py:func}`regex_lib.metrics.planted_precision`, as in {doc}`16_planted_shortcuts`. It holds for a model that is right
+# even where the nearest noun misleads; of `untrained` it says nothing.
 
 # %%
 def faithfulness(model, scores, ids, attention_mask, cause):

@@ -316,11 +316,12 @@ print(f"REGEX and two controls that do the same work differ by {alike.max() / al
 gpu_costs.round(2)
 
 # %% [markdown]
-# *Efficiency* is operations divided by time. At 1, a recipe spends its time as `vanilla` does, on matrix products. Below 1
-# it does not. The operations are the same multiples on every machine, and the times are not. The likely reason is that so
-# small a batch does not fill a large GPU: it waits for Python to start the next short operation, and guidance and the double
-# backward pass start many of them. So count on more than the operations say. Differences as large as the one between the
-# three recipes that do the same work are noise here.
+# *Efficiency* is operations divided by time. At 1, a recipe spends its time as `vanilla` does, on matrix products.
+# Below 1 it spends more of it on other things, above 1 less. For the same number of layers the operations are the same
+# multiples on every machine, and the times are not. The likely reason is that so small a batch does not fill a large
+# GPU: it waits for Python to start the next short operation, and guidance and the double backward pass start many of
+# them. So count on more than the operations say. Differences as large as the one between the three recipes that do the
+# same work are noise here.
 #
 # ### Whole trainings
 #

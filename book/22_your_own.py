@@ -571,8 +571,8 @@ check_answer(answer, expected)
 # ```
 
 # %%
-answer = ...
 batch = mine.tokenize(["A short one.", "And a slightly longer text."])
+answer = ...
 place = batch.content_mask.cumsum(dim=1).clamp(min=1)
 expected = batch.content_mask / place
 check_answer(answer, expected)

@@ -149,7 +149,8 @@ for title, counts in (("five words", runs), ("opening", openings)):
 # ## How hard it is
 #
 # A model that only counts words and pairs of words, a **bag of words**, should find something, but not everything. A
-# fine-tuned encoder should do better. Accuracy on the test split:
+# fine-tuned encoder should do better. Accuracy on the test split (the bag of words gets the validation texts to train
+# on as well):
 
 
 # %%
