@@ -3,7 +3,12 @@
 from regex_lib.metrics.agreement import leave_one_out_tau, monotonicity
 from regex_lib.metrics.bootstrap import Interval, bootstrap_interval, paired_bootstrap
 from regex_lib.metrics.bounds import AopcBounds, aopc_bounds, normalised_aopc
-from regex_lib.metrics.classification import classification_report, expected_calibration_error
+from regex_lib.metrics.classification import (
+    calibration_error_terms,
+    classification_report,
+    expected_calibration_error,
+    macro_f1_terms,
+)
 from regex_lib.metrics.erasure import (
     RATIOS,
     area_over_perturbation_curve,
@@ -41,6 +46,7 @@ __all__ = [
     "area_over_perturbation_curve",
     "auprc",
     "bootstrap_interval",
+    "calibration_error_terms",
     "classification_report",
     "decision_flip",
     "effect_size",
@@ -53,6 +59,7 @@ __all__ = [
     "iou_f1",
     "is_degenerate",
     "leave_one_out_tau",
+    "macro_f1_terms",
     "max_sensitivity",
     "monotonicity",
     "normalised_aopc",

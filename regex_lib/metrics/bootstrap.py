@@ -36,7 +36,9 @@ def bootstrap_interval(
     seeds were scored on the same examples. Percentiles of such means are far too narrow with few seeds (84 instead of
     95 % with five that differ as much as examples do). So the bootstrap gives the shape of the distribution only. Its
     scale is the standard error of the two-way layout of seeds by examples, and its quantiles are widened as from the
-    normal to the t distribution with Satterthwaite's degrees of freedom. One row is a bootstrap over examples alone.
+    normal to the t distribution with Satterthwaite's degrees of freedom. The means of few seeds have too few values for
+    that, and so do scores of which nearly all are alike: the interval is never narrower, on either side, than that of
+    the t distribution. One row is a bootstrap over examples alone.
 
     Args:
         scores: a score for each seed and example, or for each example. An example with a NaN in any seed is left out.
@@ -45,8 +47,8 @@ def bootstrap_interval(
         seed: of the resampling.
 
     Returns:
-        The interval. Both ends are NaN for a single number, all is NaN for none. With fewer than five seeds it is still
-        too narrow when seeds differ much: about 90 % with three.
+        The interval. Both ends are NaN for a single number, all is NaN for none. It contains the truth in about 95 of
+        100 studies, with two seeds as with five; in 90 of them where few seeds differ about as much as examples do.
 
     Raises:
         ValueError: if ``level`` is not between 0 and 1, or ``resamples`` is below 1.
@@ -74,7 +76,8 @@ def bootstrap_interval(
     tail = stats.norm.cdf(stats.t.ppf((1.0 - level) / 2, freedom))
     spread = means.std()
     low, high = (np.quantile(means, [tail, 1.0 - tail]) - mean) * (error / spread if spread > 0 else 0.0)
-    return Interval(mean, mean + float(low), mean + float(high), level, *grid.shape)
+    half = stats.t.ppf((1.0 + level) / 2, freedom) * error
+    return Interval(mean, mean + float(min(low, -half)), mean + float(max(high, half)), level, *grid.shape)
 
 
 def paired_bootstrap(

@@ -1,11 +1,11 @@
 """How well a model classifies, and how well it knows: shown beside every faithfulness number."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from sklearn.metrics import f1_score
 from torch import Tensor
 
-__all__ = ["classification_report", "expected_calibration_error"]
+__all__ = ["calibration_error_terms", "classification_report", "expected_calibration_error", "macro_f1_terms"]
 
 
 def expected_calibration_error(
@@ -30,13 +30,62 @@ def expected_calibration_error(
         0.25
     """
     confidence, predicted = probabilities.max(dim=-1)
-    # Edges in the probabilities' own type, so that a confidence of .7 lies on the edge 7 / 10 and not just beyond it.
+    return float(calibration_error_terms(confidence, predicted == labels, bins=bins).mean())
+
+
+def calibration_error_terms(
+    confidence: Float[Tensor, " examples"], correct: Bool[Tensor, " examples"], *, bins: int = 15
+) -> Float64[Tensor, " examples"]:
+    """A number for each example, whose mean is the :func:`expected_calibration_error`.
+
+    Each is how far the example's confidence is from 0 or 1, with the sign by which its bin misses. An interval of such
+    numbers over examples, as of :func:`regex_lib.metrics.paired_bootstrap`, is one of the error.
+
+    Args:
+        confidence: the predicted class's probability.
+        correct: whether the prediction is right.
+        bins: how many bins.
+
+    Example:
+        >>> terms = calibration_error_terms(torch.tensor([0.75, 0.75]), torch.tensor([True, False]), bins=2)
+        >>> terms.tolist(), terms.mean().item()
+        ([-0.25, 0.75], 0.25)
+    """
+    # Edges in the confidence's own type, so that a confidence of .7 lies on the edge 7 / 10 and not just beyond it.
     edges = torch.arange(1, bins + 1, dtype=torch.float64, device=confidence.device) / bins
     bin_of = torch.bucketize(confidence, edges.to(confidence.dtype)).clamp(max=bins - 1)
-    correct = (predicted == labels).double()
-    gap = torch.zeros(bins, dtype=torch.float64, device=confidence.device)
-    gap.index_add_(0, bin_of, correct - confidence.double())
-    return float(gap.abs().sum() / len(labels))
+    misses = confidence.double() - correct.double()
+    gap = torch.zeros(bins, dtype=torch.float64, device=confidence.device).index_add_(0, bin_of, misses)
+    return misses * gap.sign()[bin_of]
+
+
+def macro_f1_terms(
+    labels: Int64[Tensor, " examples"], predicted: Int64[Tensor, " examples"]
+) -> Float64[Tensor, " examples"]:
+    r"""A number for each example, whose mean is the macro-F1 over the classes that the labels have.
+
+    No example has an F1 of its own, so its mean would vary less from sample to sample than the score does. These are
+    the terms of its linear approximation, with :math:`a = 2\,tp` and :math:`b = 2\,tp + fp + fn` of one example:
+
+    .. math:: F + \frac{a - F b}{\bar b}, \quad F = \bar a / \bar b
+
+    averaged over the classes. Their standard error is that of the score, by the delta method.
+
+    Args:
+        labels: the true classes.
+        predicted: the predicted ones.
+
+    Example:
+        >>> macro_f1_terms(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])).mean().item()
+        0.6666666666666666
+    """
+    terms = []
+    for one in labels.unique():
+        true, given = (labels == one).double(), (predicted == one).double()
+        hits, both = 2 * true * given, true + given
+        score = hits.mean() / both.mean()
+        terms.append(score + (hits - score * both) / both.mean())
+    return torch.stack(terms).mean(dim=0)
 
 
 def classification_report(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from regex_lib.errors import UserError
-from regex_lib.metrics import paired_bootstrap
+from regex_lib.metrics import calibration_error_terms, macro_f1_terms, paired_bootstrap
 from regex_lib.study.measurements import FACTS, IDENTITY
 from regex_lib.study.store import Store
 from regex_lib.study.tasks import Job, Task
@@ -37,6 +37,24 @@ def collect(jobs: Iterable[Job], store: Store) -> pd.DataFrame:
     numbers = table.select_dtypes("number").columns.difference(["seed", "example", *FACTS])
     facts = {name: kind for name, kind in ({"example": "Int32"} | FACTS).items() if name in table}
     return table.astype(dict.fromkeys(texts, "category") | dict.fromkeys(numbers, "float32") | facts)
+
+
+def _with_terms(part: pd.DataFrame) -> pd.DataFrame:
+    """Macro-F1 and calibration error as terms of the examples that add up to them.
+
+    A measurement has them in all its rows. So they would seem to be the same for any other texts, and their intervals
+    would know of the luck of seeds alone.
+    """
+    if "probability" not in part or "macro_f1" not in part:
+        return part
+    part = part.copy()
+    for _, rows in part.dropna(subset=["macro_f1", "probability"]).groupby("task", observed=True):
+        label, predicted = (torch.tensor(rows[name].to_numpy("int64")) for name in ("label", "prediction"))
+        confidence = torch.tensor(rows["probability"].to_numpy("float32"))
+        f1, ece = macro_f1_terms(label, predicted), calibration_error_terms(confidence, label == predicted)
+        for name, terms in (("macro_f1", f1), ("ece", ece)):
+            part.loc[rows.index, name] += (terms - terms.mean()).numpy().astype("float32")
+    return part
 
 
 def _names(task: Task, store: Store) -> dict[str, Any]:
@@ -91,7 +109,7 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
     frames = []
     for kind, part in rows.groupby("kind", sort=False, observed=True):
         if kind != "train":
-            part = part.dropna(axis="columns", how="all").drop(columns=["task", *FACTS], errors="ignore")
+            part = _with_terms(part).dropna(axis="columns", how="all").drop(columns=["task", *FACTS], errors="ignore")
             names = [name for name in part if name == "seed" or name in IDENTITY or part[name].dtype == "category"]
             frames.append(part.melt(names, var_name="metric").dropna(subset="value"))
     if not frames:

@@ -35,7 +35,14 @@ def simulated(random, seeds, examples, between_seeds, between_examples, noise):
 
 @pytest.mark.parametrize(
     ("seeds", "examples", "between_seeds", "between_examples", "noise"),
-    [(1, 50, 0, 1, 0.5), (5, 50, 0.3, 1, 0.5), (5, 50, 0.5, 0.5, 0.5), (5, 50, 0.1, 0.3, 1)],
+    [
+        (1, 50, 0, 1, 0.5),
+        (5, 50, 0.3, 1, 0.5),
+        (5, 50, 0.5, 0.5, 0.5),
+        (5, 50, 0.1, 0.3, 1),
+        (2, 50, 1, 0.3, 0.5),
+        (3, 50, 1, 0.3, 0.5),
+    ],
 )
 def test_95_percent_intervals_hold_the_true_difference_95_times_in_100(
     seeds, examples, between_seeds, between_examples, noise
@@ -47,6 +54,16 @@ def test_95_percent_intervals_hold_the_true_difference_95_times_in_100(
         interval = paired_bootstrap(theirs + differences, theirs, resamples=400, seed=repetition)
         held += interval.low <= 0.3 <= interval.high
     assert held / 300 == pytest.approx(0.95, abs=0.038)
+
+
+@pytest.mark.parametrize(("seeds", "rate"), [(3, 0.002), (5, 0.002), (1, 0.01)])
+def test_rare_differences_without_any_effect_seldom_decide(seeds, rate):
+    random, decided = np.random.default_rng(0), 0
+    for _ in range(300):
+        rare = random.choice([-1.0, 0.0, 1.0], p=[rate / 2, 1 - rate, rate / 2], size=(seeds, 200))
+        interval = bootstrap_interval(torch.tensor(rare), resamples=400)
+        decided += interval.low > 0 or interval.high < 0
+    assert decided / 300 <= 0.05 + 0.038
 
 
 def test_intervals_of_skewed_scores_lean_to_the_long_tail():
@@ -131,7 +148,7 @@ def test_a_higher_level_gives_a_wider_interval(shape, seed):
 
 
 def test_the_seed_decides_and_global_random_states_are_left_alone():
-    grid = scores((2, 10))
+    grid = torch.tensor(np.random.default_rng(0).exponential(size=(1, 10)))
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
     assert bootstrap_interval(grid, seed=1) == bootstrap_interval(grid, seed=1) != bootstrap_interval(grid, seed=2)
     assert torch.equal(before, torch.get_rng_state())

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import sklearn.metrics
 import torch
@@ -9,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import calibration
 
-from regex_lib.metrics import classification_report, expected_calibration_error
+from regex_lib.metrics import (
+    calibration_error_terms,
+    classification_report,
+    expected_calibration_error,
+    macro_f1_terms,
+)
 
 many = settings(deadline=None, max_examples=100)
 
@@ -104,3 +110,42 @@ def test_a_class_that_is_never_predicted_counts_as_zero_in_macro_f1():
     assert report["accuracy"] == 0.75
     assert report["macro_f1"] == pytest.approx((2 * 3 / 7) / 2)
     assert report["ece"] == pytest.approx(0.25)
+
+
+# Terms of the examples
+
+
+def drawn_predictions(examples, classes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, (examples,), generator=generator)
+    logits = torch.randn(examples, classes, generator=generator, dtype=torch.float64)
+    logits[torch.arange(examples), labels] += 1
+    return logits.softmax(dim=1), labels
+
+
+@many
+@given(st.integers(1, 40), st.integers(2, 4), st.integers(0, 1000))
+def test_the_terms_of_the_examples_add_up_to_the_score(examples, classes, seed):
+    probabilities, labels = drawn_predictions(examples, classes, seed)
+    confidence, predicted = probabilities.max(dim=1)
+    terms = macro_f1_terms(labels, predicted)
+    expected = sklearn.metrics.f1_score(labels, predicted, labels=labels.unique(), average="macro", zero_division=0.0)
+    assert terms.shape == labels.shape
+    assert terms.mean().item() == pytest.approx(expected)
+    terms = calibration_error_terms(confidence, predicted == labels)
+    assert terms.mean().item() == pytest.approx(expected_calibration_error(probabilities, labels), abs=1e-12)
+
+
+def test_the_spread_of_the_terms_is_what_other_examples_would_change():
+    probabilities, labels = drawn_predictions(400, 3)
+    confidence, predicted = probabilities.max(dim=1)
+    random = np.random.default_rng(0)
+    draws = [random.integers(0, 400, 400) for _ in range(2000)]
+    f1 = [sklearn.metrics.f1_score(labels[draw], predicted[draw], average="macro") for draw in draws]
+    terms = macro_f1_terms(labels, predicted)
+    assert (terms.std() / 400**0.5).item() == pytest.approx(np.std(f1), rel=0.1)
+    # A single bin, whose sign no draw turns: the error is then a mean like any other.
+    overconfident = (confidence + 1) / 2
+    terms = calibration_error_terms(overconfident, predicted == labels, bins=1)
+    gaps = [abs((overconfident - (predicted == labels).double())[draw].mean().item()) for draw in draws]
+    assert (terms.std() / 400**0.5).item() == pytest.approx(np.std(gaps), rel=0.1)
