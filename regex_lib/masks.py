@@ -2,6 +2,7 @@
 
 Two masks run through the whole library. ``attention_mask`` marks what is not padding. ``content_mask`` marks what is
 neither padding nor special ([CLS], [SEP], ``<s>``...): only content tokens are ranked, masked, normalised and counted.
+Masks of 0 and 1, as tokenizers give them, are taken as well.
 
 Ties are broken the same way everywhere: of equal scores, the earlier token ranks first.
 """
@@ -66,6 +67,7 @@ def ranks(
         >>> ranks(torch.tensor([[9.0, 0.2, 0.7, 0.2]]), torch.tensor([[False, True, True, True]]))
         tensor([[3, 1, 0, 2]])
     """
+    content_mask = content_mask.bool()
     order = scores.masked_fill(~content_mask, -torch.inf).argsort(dim=-1, descending=True, stable=True)
     # A content token may itself score -inf; a second stable sort keeps every content token before the others.
     order = order.gather(-1, (~content_mask).gather(-1, order).long().argsort(dim=-1, stable=True))
@@ -84,7 +86,7 @@ def top_k_mask(
         >>> top_k_mask(torch.tensor([[9.0, 0.2, 0.7, 0.2]]), content, torch.tensor([2]))
         tensor([[False,  True,  True, False]])
     """
-    return (ranks(scores, content_mask) < k[:, None]) & content_mask
+    return (ranks(scores, content_mask) < k[:, None]) & content_mask.bool()
 
 
 def bottom_k_mask(
@@ -100,7 +102,7 @@ def bottom_k_mask(
         tensor([[False, False, False,  True]])
     """
     keep = content_mask.sum(dim=-1) - k
-    return (ranks(scores, content_mask) >= keep[:, None]) & content_mask
+    return (ranks(scores, content_mask) >= keep[:, None]) & content_mask.bool()
 
 
 def random_k_mask(
@@ -129,7 +131,7 @@ def replace(
         >>> replace(torch.tensor([[101, 7, 8, 102]]), torch.tensor([[False, True, False, False]]), 0)
         tensor([[101,   0,   8, 102]])
     """
-    return input_ids.masked_fill(remove, token_id)
+    return input_ids.masked_fill(remove.bool(), token_id)
 
 
 def kept_positions(
@@ -146,7 +148,7 @@ def kept_positions(
         tensor([[ True,  True,  True],
                 [ True,  True, False]])
     """
-    keep = attention_mask & ~remove
+    keep = attention_mask.bool() & ~remove.bool()
     order = (~keep).long().argsort(dim=-1, stable=True)[:, : int(keep.sum(dim=-1).max())]
     return order, keep.gather(-1, order)
 
@@ -193,16 +195,21 @@ def content_distribution(
         smoothing: :math:`s` in [0, 1], the share of the uniform distribution mixed in. Above 0 it bounds logarithms.
 
     Returns:
-        Rows that sum to 1 over the content tokens. A row of zeros becomes uniform; one without content, 0.
+        Rows that sum to 1 over the content tokens, in single precision or better. A row of zeros becomes uniform; one
+        without content, 0.
 
     Raises:
-        ValueError: if ``normalise`` is neither of the two, or ``temperature`` is not positive.
+        ValueError: if ``normalise`` is neither of the two, ``temperature`` is not positive or ``smoothing`` is outside
+            [0, 1].
 
     Example:
         >>> content = torch.tensor([[False, True, True, True]])
         >>> content_distribution(torch.tensor([[5.0, -1.0, 3.0, 0.0]]), content)
         tensor([[0.0000, 0.2500, 0.7500, 0.0000]])
     """
+    if not 0.0 <= smoothing <= 1.0:
+        raise ValueError(f"smoothing must be between 0 and 1, got {smoothing}")
+    scores, content_mask = scores.to(torch.promote_types(scores.dtype, torch.float32)), content_mask.bool()
     magnitude = scores.abs().masked_fill(~content_mask, 0.0)
     count = content_mask.sum(dim=-1, keepdim=True)
     uniform = content_mask.to(scores.dtype) / count.clamp(min=1)

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.ranking import exact_budget, left_over, ranking, replaced
 from reference.regularisers import magnitude_shares, smoothed, tempered_shares
+from reference.unchecked import without_type_checks
 
 from regex_lib.masks import (
     bottom_k_mask,
     content_distribution,
     drop,
+    kept_positions,
     random_k_mask,
     ranks,
     replace,
@@ -288,6 +290,7 @@ def test_dropping_everything_leaves_no_column():
 )
 def test_distributions_equal_the_formula_one_text_at_a_time(case, dtype, normalise, temperature, smoothing):
     scores, content, _ = case
+    scores = scores.masked_fill(scores.abs() < 1e-30, 0.0)  # so small, they count as zeros: see below
     actual = content_distribution(
         scores.to(dtype), content, normalise=normalise, temperature=temperature, smoothing=smoothing
     )
@@ -418,3 +421,52 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
         content_distribution(
             torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), normalise="softmax", temperature=temperature
         )
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, 3.0, math.nan])
+def test_a_smoothing_outside_0_and_1_is_refused(smoothing):
+    with pytest.raises(ValueError, match=r"smoothing must be between 0 and 1, got"):
+        content_distribution(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), smoothing=smoothing)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("normalise", ["sum", "softmax"])
+def test_small_scores_in_half_precision_keep_their_shares_and_a_gradient(normalise, dtype):
+    scores, content = torch.tensor([[1e-4, -3e-5, 0.0, 9.0]], dtype=dtype), torch.tensor([[True, True, True, False]])
+    row = content_distribution(scores.requires_grad_(), content, normalise=normalise, temperature=1e-4)
+    expected = {"sum": magnitude_shares, "softmax": lambda row: tempered_shares(row, 1e-4)}[normalise]
+    shares = torch.from_numpy(expected(scores[0, :3].detach().double().numpy())).float()
+    assert row.dtype == torch.float32
+    torch.testing.assert_close(row[0, :3], shares)
+    row[0, 0].backward()
+    assert scores.grad.isfinite().all()
+    assert scores.grad[0, :2].all()
+
+
+# Masks of zeros and ones
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
+def test_masks_of_zeros_and_ones_are_the_same_masks(dtype):
+    generator = torch.Generator().manual_seed(0)
+    scores, k = torch.randn(3, 5, generator=generator), torch.tensor([2, 2, 1])
+    ids = torch.randint(5, 99, (3, 5), generator=generator)
+    mask, remove = (torch.rand(3, 5, generator=generator) < 0.7 for _ in range(2))
+    calls = [
+        lambda as_is: token_budget(as_is(mask), 0.5),
+        lambda as_is: ranks(scores, as_is(mask)),
+        lambda as_is: top_k_mask(scores, as_is(mask), k),
+        lambda as_is: bottom_k_mask(scores, as_is(mask), k),
+        lambda as_is: random_k_mask(as_is(mask), k, generator=torch.Generator().manual_seed(0)),
+        lambda as_is: replace(ids, as_is(remove), 0),
+        lambda as_is: torch.stack(kept_positions(as_is(mask), as_is(remove))),
+        lambda as_is: torch.stack(drop(ids, as_is(mask), as_is(remove), 0)),
+        lambda as_is: content_distribution(scores, as_is(mask), smoothing=0.1),
+        lambda as_is: content_distribution(scores, as_is(mask), normalise="softmax"),
+    ]
+    for call in calls:
+        with without_type_checks():
+            found = call(lambda tensor: tensor.to(dtype))
+        expected = call(lambda tensor: tensor)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)

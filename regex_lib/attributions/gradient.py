@@ -170,7 +170,7 @@ def smooth_grad(
         raise ValueError(f"n_samples must be 1 or more, got {n_samples}")
     if noise < 0:
         raise ValueError(f"noise must be 0 or more, got {noise}")
-    embeddings = embeddings.detach()
+    embeddings, attention_mask = embeddings.detach(), attention_mask.bool()  # 0 and 1 would be places
     deviation = noise * embeddings.norm(dim=-1, keepdim=True) / embeddings.shape[-1] ** 0.5
     total = torch.zeros_like(embeddings, dtype=torch.promote_types(embeddings.dtype, torch.float32))
     for rows, _, longest in packed(attention_mask, n_samples):

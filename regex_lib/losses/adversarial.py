@@ -30,7 +30,7 @@ def output_divergence(
     *,
     divergence: Divergence = "kl",
 ) -> Float[Tensor, " batch"]:
-    r"""How far two predictions are apart, per example, in nats.
+    r"""How far two predictions are apart, per example, in nats; in single precision or better.
 
     Args:
         logits: the reference :math:`p`.
@@ -41,7 +41,11 @@ def output_divergence(
         >>> output_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
         tensor([0.])
     """
-    log_p, log_q = logits.log_softmax(dim=-1), other_logits.log_softmax(dim=-1)
+    # In half precision the divergence of two close predictions can come out below 0.
+    log_p, log_q = (
+        each.log_softmax(dim=-1, dtype=torch.promote_types(each.dtype, torch.float32))
+        for each in (logits, other_logits)
+    )
     forwards = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=-1)
     if divergence == "kl":
         return forwards

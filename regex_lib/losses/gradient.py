@@ -39,12 +39,16 @@ def input_gradient(
         attention_mask: true where a token is not padding.
         create_graph: keep the graph, so that the gradient can itself be trained through.
 
+    Raises:
+        ValueError: if there is not one loss per example, such as after an average over the batch.
+
     Example:
         >>> x = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]], requires_grad=True)
         >>> input_gradient((x**2).sum((1, 2)), x, torch.tensor([[True, False]]))
         tensor([[[2., 4.],
                  [0., 0.]]], grad_fn=<MulBackward0>)
     """
+    _check_one_per_example(loss_per_example, embeddings)
     (gradient,) = torch.autograd.grad(loss_per_example.sum(), embeddings, create_graph=create_graph, retain_graph=True)
     return gradient * attention_mask[..., None]
 
@@ -73,7 +77,7 @@ def input_gradient_penalty(
         A scalar, 0 or more.
 
     Raises:
-        ValueError: if ``norm`` is none of the three.
+        ValueError: if ``norm`` is none of the three, or there is not one loss per example.
 
     References:
         Drucker and LeCun 1992; Ross and Doshi-Velez 2018, equation 1. [inferred for REGEX: which norm the paper
@@ -157,7 +161,8 @@ def finite_difference_penalty(
         A scalar. An example whose gradient is 0 adds 0.
 
     Raises:
-        ValueError: if ``norm`` is none of the three or ``step`` is not positive.
+        ValueError: if ``norm`` is none of the three, ``step`` is not positive, or ``loss_per_example`` or what
+            ``loss_at`` gives is not one loss per example.
 
     References:
         Drucker and LeCun 1992; Ross and Doshi-Velez 2018, equation 1. [ours: the finite difference]
@@ -172,6 +177,7 @@ def finite_difference_penalty(
     """
     if not step > 0:
         raise ValueError(f"step must be positive, got {step}")
+    _check_one_per_example(loss_per_example, embeddings)
     mask = attention_mask[..., None]
     direction = _steepest(gradient.detach() * mask, norm)
     length = step * size_of(embeddings.detach() * mask, "l2") if relative else step
@@ -179,7 +185,9 @@ def finite_difference_penalty(
     # A gradient of 0 has no direction, and embeddings of 0 no size to displace them by.
     moves = (size * length > 0).flatten()
     h = (length / torch.where(size > 0, size, 1.0)).flatten()
-    growth = loss_at(embeddings + h[:, None, None] * direction) - loss_per_example
+    moved_losses = loss_at(embeddings + h[:, None, None] * direction)
+    _check_one_per_example(moved_losses, embeddings)
+    growth = moved_losses - loss_per_example
     slopes = torch.where(moves, growth / torch.where(moves, h, 1.0), 0.0)
     return slopes.square().mean() if norm == "squared_l2" else slopes.mean()
 
@@ -201,6 +209,15 @@ def uniform_cross_entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tenso
         tensor([0.6931, 9.0000])
     """
     return -logits.log_softmax(dim=-1).mean(dim=-1)
+
+
+def _check_one_per_example(losses: Tensor, embeddings: Float[Tensor, "batch tokens dim"]) -> None:
+    """An average would be differentiated, or broadcast, without an error: the penalty would be wrong in silence."""
+    if losses.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"there must be one loss per example (cross-entropy with reduction='none'), {len(embeddings)} in one "
+            f"dimension, got the shape {tuple(losses.shape)}"
+        )
 
 
 def _steepest(gradient: Float[Tensor, "batch tokens dim"], norm: GradientNorm) -> Float[Tensor, "batch tokens dim"]:

@@ -1,6 +1,7 @@
 """Whether an attribution orders the features as the model does: leave-one-out agreement and monotonicity."""
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int8
 from torch import Tensor
 
 __all__ = ["leave_one_out_tau", "monotonicity"]
@@ -23,8 +24,9 @@ def leave_one_out_tau(
         feature_mask: true where there is a feature.
 
     Returns:
-        In [-1, 1], higher is better. NaN with fewer than two features, or where all scores or all drops are equal,
-        because there is nothing to order: average with ``nanmean``, and report the share of NaN.
+        In [-1, 1], higher is better, in single precision or better. NaN with fewer than two features, or where all
+        scores or all drops are equal or one is NaN, because there is nothing to order: average with ``nanmean``, and
+        report the share of NaN.
 
     References:
         Kendall 1945; Jain and Wallace 2019, section 4.1.
@@ -36,12 +38,14 @@ def leave_one_out_tau(
         >>> leave_one_out_tau(attribution, drops, mask)
         tensor([0.3333,    nan])
     """
-    counts = (feature_mask[:, :, None] & feature_mask[:, None, :]).to(attribution.dtype)
-    ours, theirs = _pair_signs(attribution) * counts, _pair_signs(drops).to(attribution.dtype) * counts
+    counts = feature_mask[:, :, None] & feature_mask[:, None, :]
+    ours, theirs = _pair_signs(attribution) * counts, _pair_signs(drops) * counts
     agreement = (ours * theirs).sum(dim=(1, 2))
     # Every pair is met twice, in the numerator and below the root alike.
-    untied = ours.abs().sum(dim=(1, 2)) * theirs.abs().sum(dim=(1, 2))
-    return agreement / untied.sqrt()
+    untied = ours.abs().sum(dim=(1, 2)).double() * theirs.abs().sum(dim=(1, 2))
+    unknown = ((attribution.isnan() | drops.isnan()) & feature_mask.bool()).any(dim=-1)
+    tau = (agreement / untied.sqrt()).masked_fill(unknown, torch.nan)
+    return tau.to(torch.promote_types(attribution.dtype, torch.float32))
 
 
 def monotonicity(curve: Float[Tensor, "examples steps"]) -> Float[Tensor, " examples"]:
@@ -55,23 +59,24 @@ def monotonicity(curve: Float[Tensor, "examples steps"]) -> Float[Tensor, " exam
             the end. From :func:`regex_lib.metrics.removal_curve`.
 
     Returns:
-        In [0, 1], higher is better; NaN for an example without features. Arya et al.'s boolean metric is
-        ``monotonicity(curve) == 1``, but for the first feature added to an empty text, which counts here and not there.
+        In [0, 1], higher is better, in single precision or better; NaN for an example without features. Arya et al.'s
+        boolean metric is ``monotonicity(curve) == 1``, but for the first feature added to an empty text, which counts
+        here and not there.
 
     References:
         Luss et al. 2019; Arya et al. 2019 (AI Explainability 360).
 
     Example:
-        >>> import torch
         >>> monotonicity(torch.tensor([[0.9, 0.7, 0.8, 0.5]]))
         tensor([0.6667])
     """
     steps = curve.diff(dim=1)
     exists = ~steps.isnan()
-    return ((steps <= 0) & exists).sum(dim=1).to(curve.dtype) / exists.sum(dim=1)
+    held = ((steps <= 0) & exists).sum(dim=1).to(torch.promote_types(curve.dtype, torch.float32))
+    return held / exists.sum(dim=1)
 
 
-def _pair_signs(scores: Float[Tensor, "examples features"]) -> Float[Tensor, "examples features features"]:
+def _pair_signs(scores: Float[Tensor, "examples features"]) -> Int8[Tensor, "examples features features"]:
     """For each pair, which of the two is higher; comparisons hold for infinite scores too."""
     first, second = scores[:, :, None], scores[:, None, :]
-    return (first > second).to(scores.dtype) - (first < second).to(scores.dtype)
+    return (first > second).to(torch.int8) - (first < second).to(torch.int8)

@@ -31,6 +31,7 @@ def token_f1(selected: Bool[Tensor, "batch tokens"], human: Bool[Tensor, "batch 
         >>> token_f1(torch.tensor([[True, True, False]]), torch.tensor([[False, True, False]]))
         tensor([0.6667], dtype=torch.float64)
     """
+    selected, human = selected.bool(), human.bool()
     common = (selected & human).sum(dim=-1).double()
     score = 2 * common / (selected.sum(dim=-1) + human.sum(dim=-1))
     return score.masked_fill(~human.any(dim=-1), torch.nan)
@@ -69,6 +70,7 @@ def iou_f1(
     """
     if not 0.5 <= threshold < 1.0:
         raise ValueError(f"threshold must be at least 0.5 and below 1, got {threshold}")
+    selected, human = selected.bool(), human.bool()
     ours, theirs = _span_numbers(selected), _span_numbers(human)
     scores = []
     for first, second in zip(ours, theirs, strict=True):
@@ -98,7 +100,7 @@ def auprc(
 
     Returns:
         In [0, 1], in double precision. Higher is better; a random ranking gives about the share of marked tokens, and
-        more in short texts. NaN where people marked nothing.
+        more in short texts. NaN where people marked nothing, or where a content token's score is NaN.
 
     References:
         DeYoung et al. 2020, section 4.1.
@@ -108,12 +110,12 @@ def auprc(
         >>> auprc(torch.tensor([[0.9, 0.5, 0.7, 0.1]]), human, torch.ones(1, 4, dtype=torch.bool))
         tensor([1.], dtype=torch.float64)
     """
-    areas = [_area(row[counts], true[counts]) for row, true, counts in zip(scores, human, content_mask, strict=True)]
-    return torch.stack(areas)
+    rows = zip(scores, human.bool(), content_mask.bool(), strict=True)  # marks of 0 and 1 would be places
+    return torch.stack([_area(row[counts], true[counts]) for row, true, counts in rows])
 
 
 def _area(scores: Float[Tensor, " tokens"], human: Bool[Tensor, " tokens"]) -> Float[Tensor, ""]:
-    if not human.any():
+    if not human.any() or scores.isnan().any():
         return torch.tensor(torch.nan, dtype=torch.float64, device=scores.device)
     ordered, order = scores.sort(descending=True)
     last_of_equals = torch.cat([ordered[1:] != ordered[:-1], human.new_ones(1)])

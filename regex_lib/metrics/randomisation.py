@@ -35,8 +35,8 @@ def top_k_jaccard(
         ratio: share of the tokens in a set, above 0 and at most 1.
 
     Returns:
-        In [0, 1]: 1 for the same sets. See :func:`expected_jaccard` for what chance gives, .14 for a quarter of a long
-        text. NaN without content tokens.
+        In [0, 1], in single precision or better: 1 for the same sets. See :func:`expected_jaccard` for what chance
+        gives, .14 for a quarter of a long text. NaN without content tokens, or where one's score is NaN.
 
     Raises:
         ValueError: if ``ratio`` is not above 0 and at most 1.
@@ -52,8 +52,8 @@ def top_k_jaccard(
     """
     k = _set_size(content_mask, ratio)
     common = top_k_mask(first, content_mask, k) & top_k_mask(second, content_mask, k)
-    shared = common.sum(dim=-1).to(first.dtype)
-    return shared / (2 * k - shared)
+    shared = common.sum(dim=-1).to(torch.promote_types(first.dtype, torch.float32))
+    return (shared / (2 * k - shared)).masked_fill(_any_nan(first, second, content_mask), torch.nan)
 
 
 def expected_jaccard(content_mask: Bool[Tensor, "batch tokens"], ratio: float = 0.25) -> Float[Tensor, " batch"]:
@@ -102,8 +102,9 @@ def rank_correlation(
         content_mask: true where a token counts.
 
     Returns:
-        In [-1, 1]; 0 is to be expected of independent rankings. NaN with fewer than two tokens, or where all scores of
-        either are equal, because there is nothing to order: average with ``nanmean``, and report the share of NaN.
+        In [-1, 1], in single precision or better; 0 is to be expected of independent rankings. NaN with fewer than two
+        tokens, or where all scores of either are equal or one is NaN, because there is nothing to order: average with
+        ``nanmean``, and report the share of NaN.
 
     References:
         Spearman 1904; used for attributions by Adebayo et al. 2018, section 3.
@@ -117,13 +118,23 @@ def rank_correlation(
     ours, theirs = _centred_ranks(first, content_mask), _centred_ranks(second, content_mask)
     variances = ours.square().sum(dim=-1) * theirs.square().sum(dim=-1)
     # Where there is nothing to order this is 0 / 0.
-    return ((ours * theirs).sum(dim=-1) / variances.sqrt()).clamp(-1.0, 1.0)
+    correlation = ((ours * theirs).sum(dim=-1) / variances.sqrt()).clamp(-1.0, 1.0)
+    known = correlation.masked_fill(_any_nan(first, second, content_mask), torch.nan)
+    return known.to(torch.promote_types(first.dtype, torch.float32))
 
 
 def _set_size(content_mask: Bool[Tensor, "batch tokens"], ratio: float) -> Tensor:
     if not 0.0 < ratio <= 1.0:
         raise ValueError(f"ratio must be above 0 and at most 1, got {ratio}")
     return token_budget(content_mask, ratio)
+
+
+def _any_nan(
+    first: Float[Tensor, "batch tokens"],
+    second: Float[Tensor, "batch tokens"],
+    content_mask: Bool[Tensor, "batch tokens"],
+) -> Bool[Tensor, " batch"]:
+    return ((first.isnan() | second.isnan()) & content_mask.bool()).any(dim=-1)
 
 
 def _centred_ranks(
@@ -133,4 +144,4 @@ def _centred_ranks(
     pairs = content_mask[:, :, None] & content_mask[:, None, :]
     below = ((scores[:, None, :] < scores[:, :, None]) & pairs).sum(dim=-1)
     above = ((scores[:, None, :] > scores[:, :, None]) & pairs).sum(dim=-1)
-    return (below - above).to(scores.dtype) / 2
+    return (below - above).double() / 2

@@ -33,7 +33,8 @@ def infidelity(
             multiplied by the input.
         perturbations: :math:`I`; 0 where nothing is to change, such as at padding.
         normalise: choose the :math:`\beta` with the lowest error for each example, so that scaling the attribution
-            changes nothing; otherwise it is 1.
+            changes nothing; otherwise it is 1. As in the paper :math:`\beta` may be below 0: an attribution and its
+            negative have the same value, so that only without it a wrong sign is seen.
 
     Returns:
         0 or more, in squared units of the output. Models with other outputs have other scales: compare attributions of
@@ -130,6 +131,7 @@ def random_perturbations(
     """
     if samples < 1 or radius < 0:
         raise ValueError(f"samples must be 1 or more and radius 0 or more, got {samples} and {radius}")
+    mask = mask.bool()  # 0 and 1 would be places
     noise = torch.zeros(len(embeddings), samples, *embeddings.shape[1:], dtype=embeddings.dtype)
     for rows, attended, seed in zip(noise, mask.cpu(), seeds.tolist(), strict=True):
         generator = torch.Generator().manual_seed(seed)

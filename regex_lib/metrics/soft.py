@@ -109,6 +109,7 @@ def scaled_attribution(
         >>> scaled_attribution(torch.tensor([[9.0, -1.0, 1.0, 0.0]]), content)
         tensor([[0.0000, 0.0000, 1.0000, 0.5000]])
     """
+    content_mask = content_mask.bool()
     lowest = attribution.masked_fill(~content_mask, torch.inf).amin(dim=-1, keepdim=True)
     highest = attribution.masked_fill(~content_mask, -torch.inf).amax(dim=-1, keepdim=True)
     differ = highest > lowest
@@ -140,6 +141,7 @@ def soft_keep_mask(
                 [ True,  True],
                 [False, False]])
     """
+    content_mask = content_mask.bool()  # 0 and 1 would be places
     noise = torch.zeros(*content_mask.shape, dim)
     for row, content, generator in zip(noise, content_mask.cpu(), generators, strict=True):
         row[content] = torch.rand(int(content.sum()), dim, generator=generator)

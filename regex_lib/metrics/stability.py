@@ -69,6 +69,7 @@ def embedding_noise(
     """
     if size < 0:
         raise ValueError(f"size must be 0 or more, got {size}")
+    content_mask = content_mask.bool()  # 0 and 1 would be places
     noise = torch.zeros(embeddings.shape, dtype=embeddings.dtype)
     for row, content, seed in zip(noise, content_mask.cpu(), seeds.tolist(), strict=True):
         drawn = torch.randn(

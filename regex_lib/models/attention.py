@@ -135,7 +135,8 @@ def _attention_forward(
     """Fused attention that also hands out weights where somebody listens.
 
     For a tap one row per example is formed explicitly, and the pooling token's output is computed from it, so that
-    gradients with respect to the row are those of the prediction. No other weights are formed.
+    gradients with respect to the row are those of the prediction. No other weights are formed. The row is in single
+    precision or better, whatever the weights are in: a copy made later would be no part of the prediction.
     """
     listener = _active.get()
     if isinstance(listener, LayerTrace):
@@ -150,10 +151,10 @@ def _attention_forward(
             visible = visible.expand(len(query), -1, -1, -1)[examples, :, listener.positions].unsqueeze(2)
         pooling = query[examples, :, listener.positions].unsqueeze(2)  # (batch, heads, 1, dim)
         row = _probabilities(pooling, key, visible, kwargs.get("scaling"))
-        row = row.squeeze(2)
+        row = row.squeeze(2).to(torch.promote_types(row.dtype, torch.float32))
         listener.leave(row)
         # The pooled output has to come from the very tensor handed out, or no gradient would reach it.
-        dropped = nn.functional.dropout(row, kwargs.get("dropout", 0.0), training=module.training)
+        dropped = nn.functional.dropout(row, kwargs.get("dropout", 0.0), training=module.training).to(value.dtype)
         pooled = (dropped.unsqueeze(2) @ repeat_kv(value, query.shape[1] // value.shape[1])).squeeze(2)
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output.index_put((examples, listener.positions), pooled.to(output.dtype)), None
@@ -202,9 +203,9 @@ def _heard_probabilities(dropout: nn.Module, inputs: tuple[Tensor]) -> tuple[Ten
     elif isinstance(listener, AttentionTap) and listener.reached(dropout):
         examples, heads = (torch.arange(size, device=probabilities.device) for size in probabilities.shape[:2])
         place = examples[:, None], heads, listener.positions[:, None]
-        row = probabilities[place]
+        row = probabilities[place].to(torch.promote_types(probabilities.dtype, torch.float32))
         listener.leave(row)
-        return (probabilities.index_put(place, row),)
+        return (probabilities.index_put(place, row.to(probabilities.dtype)),)
     return None
 
 

@@ -156,6 +156,21 @@ def test_the_noise_of_smooth_grad_has_the_length_asked_for():
     assert float(noise.mean().abs()) < 0.01
 
 
+def test_smooth_grad_takes_the_attention_mask_of_a_tokenizer():
+    attended = torch.tensor([[True, True, False], [True, True, True]])
+    embeddings, target = torch.randn(2, 3, 4), torch.tensor([0, 1])
+
+    def forward(points, attention_mask):
+        return (points**3 * attention_mask[..., None]).sum(dim=1)[:, :2]
+
+    def scores(mask):
+        return smooth_grad(forward, embeddings, mask, target, seeded(2), n_samples=3)
+
+    with without_type_checks():
+        found = scores(attended.long())
+    assert_close(found, scores(attended), rtol=0, atol=0)
+
+
 def test_smooth_grad_differs_by_seed_and_converges(make_tiny):
     classifier = make_tiny()
     batch, target = classifier.tokenize(TEXTS), torch.tensor([0, 1, 1, 0])

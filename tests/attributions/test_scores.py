@@ -74,6 +74,21 @@ def test_scaled_attention_is_attention_times_autograds_gradient(tiny, eager_copy
     assert_close(scores, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("kind", "implementation"),
+    [("bert", "eager"), ("bert", "sdpa"), ("gpt2", "eager"), ("gpt2", "sdpa"), ("deberta-v2", "eager")],
+)
+def test_scaled_attention_of_half_precision_weights_is_near_that_of_the_same_weights(
+    make_tiny, kind, implementation, dtype
+):
+    rounded = make_tiny(kind, attn_implementation=implementation).to(dtype)
+    _, scores = scores_of(rounded, TEXTS, "scaled_attention")
+    _, expected = scores_of(make_tiny(kind).to(dtype).float(), TEXTS, "scaled_attention")
+    assert scores.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([scores, expected]).flatten(1))[0, 1] > 0.97
+
+
 def test_random_scores_are_the_same_for_a_text_wherever_it_stands(make_tiny):
     _, alone = scores_of(make_tiny(), ["a fine film"], "random")
     _, elsewhere = scores_of(make_tiny(seed=5), ["dull and very bad acting", "a fine film"], "random")

@@ -251,3 +251,17 @@ def test_an_unknown_norm_is_refused():
     embeddings, attended = random_batch([2], 2)
     with without_type_checks(), pytest.raises(ValueError, match="norm must be 'squared_l2', 'l21' or 'l1', got 'l2'"):
         penalty(embeddings, attended, torch.tensor([0]), random_weights(2, 2), norm="l2")
+
+
+@pytest.mark.parametrize("lengths", [[1], [3, 5]])
+@pytest.mark.parametrize("averaged", ["loss_at", "loss_per_example"])
+def test_a_loss_that_is_an_average_already_is_refused(averaged, lengths):
+    embeddings, attended = random_batch(lengths, 2)
+    each = cross_entropy_at(attended, labels_for(lengths, 2), random_weights(2, 2))
+    losses, loss_at = each(embeddings), each
+    if averaged == "loss_at":
+        loss_at = lambda x: each(x).mean()  # noqa: E731
+    else:
+        losses = losses.mean()
+    with without_type_checks(), pytest.raises(ValueError, match=r"one loss per example .* reduction='none'"):
+        finite_difference_penalty(loss_at, embeddings, attended, torch.ones_like(embeddings), losses)

@@ -180,6 +180,16 @@ def test_an_unknown_norm_is_refused():
         penalty(embeddings, attended, torch.tensor([0]), random_weights(2, 2), "l2")
 
 
+@pytest.mark.parametrize("lengths", [[1], [3, 5]])
+@pytest.mark.parametrize("function", [input_gradient, input_gradient_penalty])
+def test_a_loss_that_is_an_average_already_is_refused(function, lengths):
+    embeddings, attended = random_batch(lengths, 2)
+    labels, weights = torch.arange(len(lengths)), random_weights(2, 2)
+    loss = F.cross_entropy(predict(embeddings.requires_grad_(), attended, weights), labels)
+    with without_type_checks(), pytest.raises(ValueError, match=r"one loss per example .* reduction='none'"):
+        function(loss, embeddings, attended)
+
+
 # From a gradient at hand
 
 

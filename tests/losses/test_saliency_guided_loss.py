@@ -24,6 +24,17 @@ def test_it_is_the_mean_divergence_from_the_clean_to_the_masked_prediction(batch
     assert actual.item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_predictions_are_compared_in_single_precision(dtype):
+    logits = 5 * torch.randn(8, 3)
+    logits, masked = logits.to(dtype), (logits + 0.1 * torch.randn(8, 3)).to(dtype)
+    actual = saliency_guided_loss(logits, masked)
+    assert actual.dtype == torch.float32
+    pairs = zip(logits.double().numpy(), masked.double().numpy(), strict=True)
+    expected = sum(regularisers.output_divergence(p, q, "kl") for p, q in pairs) / 8
+    assert actual.item() == pytest.approx(expected, abs=1e-6)
+
+
 def test_its_derivatives_agree_with_finite_differences():
     inputs = [tensor.requires_grad_() for tensor in torch.randn(2, 3, 4, dtype=torch.float64).unbind()]
     assert torch.autograd.gradcheck(saliency_guided_loss, inputs)

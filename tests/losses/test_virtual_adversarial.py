@@ -106,6 +106,19 @@ def test_saturated_predictions_diverge_by_a_finite_amount(divergence):
     assert other.grad.isfinite().all()
 
 
+@every_divergence
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_divergence_of_close_half_precision_predictions_is_not_negative(divergence, dtype):
+    logits = 5 * torch.randn(200, 3)
+    logits, other = logits.to(dtype), (logits + 0.05 * torch.randn(200, 3)).to(dtype)
+    actual = output_divergence(logits, other, divergence=divergence)
+    pairs = zip(logits.double().numpy(), other.double().numpy(), strict=True)
+    expected = torch.tensor([regularisers.output_divergence(p, q, divergence) for p, q in pairs])
+    assert actual.dtype == torch.float32
+    assert (actual >= -1e-6).all()
+    torch.testing.assert_close(actual.double(), expected.double(), atol=1e-5, rtol=1e-3)
+
+
 # The perturbation
 
 

@@ -87,6 +87,23 @@ def test_infinite_scores_are_ordered_too():
     assert leave_one_out_tau(scores, torch.tensor([[3.0, 2.0, 1.0]]), torch.ones(1, 3).bool()).item() == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_many_features_in_half_precision_are_counted_exactly(dtype):
+    scores, drops, mask = case([40, 300], seed=1, levels=50, dtype=dtype)
+    tau = leave_one_out_tau(scores, drops, mask)
+    assert tau.dtype == torch.float32
+    for value, ours, theirs, counts in zip(tau, scores.double(), drops.double(), mask, strict=True):
+        expected = scipy.stats.kendalltau(ours[counts].numpy(), theirs[counts].numpy(), variant="b").statistic
+        assert value.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_feature_without_a_number_leaves_nothing_to_order():
+    rows, mask = torch.tensor([[0.1, torch.nan, 0.9], [0.1, 0.5, 0.9]]), torch.ones(2, 3).bool()
+    drops = torch.tensor([[1.0, 2.0, 3.0]]).expand(2, 3)
+    assert leave_one_out_tau(rows, drops, mask).isnan().tolist() == [True, False]
+    assert leave_one_out_tau(drops, rows, mask).isnan().tolist() == [True, False]
+
+
 # Monotonicity
 
 
@@ -127,6 +144,13 @@ def test_each_step_counts_once_whatever_its_size():
     assert monotonicity(torch.tensor([[0.9, 0.7, 0.8, 0.5]])).item() == pytest.approx(2 / 3)
     assert monotonicity(torch.tensor([[0.9, 0.9, 0.2]])).item() == 1
     assert monotonicity(torch.tensor([[0.1, 0.5, 0.9]])).item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_long_curve_in_half_precision_is_counted_exactly(dtype):
+    curve = torch.zeros(1, 3004, dtype=dtype)
+    curve[0, -1] = 1.0
+    assert monotonicity(curve).item() == pytest.approx(3002 / 3003, abs=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

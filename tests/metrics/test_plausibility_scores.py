@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import rationales
+from reference.unchecked import without_type_checks
 
 from regex_lib.metrics import auprc, iou_f1, token_f1
 
@@ -90,6 +91,26 @@ def test_the_order_of_equal_scores_does_not_change_the_area(dtype):
     marks = torch.tensor([[True, False, False], [False, True, False]])
     areas = [auprc(scores, row[None], content).item() for row in marks]
     assert areas[0] == areas[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
+def test_marks_of_zeros_and_ones_are_the_same_marks(dtype):
+    generator = torch.Generator().manual_seed(0)
+    selected, human, content = (torch.rand(20, 9, generator=generator) < 0.6 for _ in range(3))
+    scores = torch.rand(20, 9, generator=generator)
+    for metric, masks in ((token_f1, (selected, human)), (iou_f1, (selected, human))):
+        with without_type_checks():
+            found = metric(*(mask.to(dtype) for mask in masks))
+        torch.testing.assert_close(found, metric(*masks), equal_nan=True)
+    with without_type_checks():
+        found = auprc(scores, human.to(dtype), content.to(dtype))
+    torch.testing.assert_close(found, auprc(scores, human, content), equal_nan=True)
+
+
+def test_a_token_without_a_number_leaves_no_area():
+    scores = torch.tensor([[0.9, torch.nan, 0.1], [0.9, 0.5, torch.nan]])
+    human, content = torch.tensor([[True, False, True]] * 2), torch.tensor([[True, True, True], [True, True, False]])
+    assert auprc(scores, human, content).isnan().tolist() == [True, False]
 
 
 def test_texts_without_marks_or_tokens_give_nan_and_no_error():

@@ -169,6 +169,32 @@ def test_long_texts_lose_no_precision(dtype):
 # Sizes
 
 
+# Precision
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_long_texts_in_half_precision_are_counted_exactly(dtype):
+    first, second, content = case([120, 3000], seed=1, levels=50, dtype=dtype)
+    second = second + first
+    correlation, overlap = rank_correlation(first, second, content), top_k_jaccard(first, second, content)
+    assert correlation.dtype == overlap.dtype == torch.float32
+    for row, counts in enumerate(content):
+        ours, theirs = first[row, counts].double(), second[row, counts].double()
+        assert correlation[row].item() == pytest.approx(scipy.stats.spearmanr(ours, theirs).statistic, abs=1e-6)
+        expected = reference.jaccard(ours.tolist(), theirs.tolist(), [True] * len(ours), "0.25")
+        assert overlap[row].item() == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", [top_k_jaccard, rank_correlation])
+def test_a_token_without_a_number_leaves_nothing_to_compare(metric):
+    content = torch.tensor([[True, True, True, False]]).expand(3, 4)
+    first = torch.tensor([[torch.nan] * 4, [0.1, torch.nan, 0.9, 0.0], [0.1, 0.5, 0.9, torch.nan]])
+    second = torch.arange(4.0).expand(3, 4)
+    assert metric(first, first, content).isnan().tolist() == [True, True, False]
+    assert metric(first, second, content).isnan().tolist() == [True, True, False]
+    assert metric(second, first, content).isnan().tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize("ratio", [0.0, -0.1, 1.1])
 def test_impossible_ratios_are_refused(ratio):
     content = torch.ones(1, 2).bool()

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.unchecked import without_type_checks
 
 from regex_lib.metrics import infidelity, max_sensitivity, random_perturbations
 
@@ -196,6 +197,13 @@ def test_noise_depends_on_the_examples_own_seed_and_tokens_only():
     torch.testing.assert_close(random_perturbations(x[:1, :2], mask[:1, :2], seeds=seeds[:1]), noise[:, :1, :2])
     torch.testing.assert_close(random_perturbations(x.flip(0), mask.flip(0), seeds=seeds.flip(0)).flip(1), noise)
     assert not torch.equal(random_perturbations(x, mask, seeds=seeds + 1), noise)
+
+
+def test_a_mask_of_zeros_and_ones_is_the_same_mask():
+    mask, x, seeds = torch.tensor([[True, True, False], [True, False, True]]), torch.randn(2, 3, 2), torch.arange(2)
+    with without_type_checks():
+        noise = random_perturbations(x, mask.long(), seeds=seeds)
+    assert torch.equal(noise, random_perturbations(x, mask, seeds=seeds))
 
 
 @pytest.mark.parametrize("options", [{"samples": 0}, {"radius": -0.1}])

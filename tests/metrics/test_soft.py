@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import faithfulness
+from reference.unchecked import without_type_checks
 
 from regex_lib.metrics import (
     normalised_comprehensiveness,
@@ -144,6 +145,18 @@ def test_the_seed_decides_and_the_global_random_state_is_left_alone(score):
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(first, again)
     assert not torch.equal(first, scored(score, *inputs[:3], inputs[3] + 1))
+
+
+@every_score
+def test_a_content_mask_of_zeros_and_ones_is_the_same_mask(score):
+    embeddings, scores, content, seeds = case()
+    full, empty = probability_of(embeddings), probability_of(embeddings * ~content[..., None])
+    expected = score(probability_of, embeddings, scores, content, full, empty, seeds=seeds)
+    with without_type_checks():
+        found = score(probability_of, embeddings, scores, content.long(), full, empty, seeds=seeds)
+        keep = soft_keep_mask(torch.zeros(content.shape), content.long(), 3, [torch.Generator() for _ in seeds])
+    assert torch.equal(found, expected)
+    assert torch.equal(keep, ~content[..., None].expand_as(keep))
 
 
 # The scale

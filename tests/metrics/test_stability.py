@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.unchecked import without_type_checks
 
 from regex_lib.metrics import embedding_noise, rank_correlation, surviving_scores, top_k_jaccard
 
@@ -63,6 +64,13 @@ def test_noise_depends_on_the_examples_own_seed_and_tokens_only():
     torch.testing.assert_close(embedding_noise(x[:1, :2], content[:1, :2], seeds=seeds[:1]), noise[:1, :2])
     torch.testing.assert_close(embedding_noise(x.flip(0), content.flip(0), seeds=seeds.flip(0)).flip(0), noise)
     assert not torch.equal(embedding_noise(x, content, seeds=seeds + 1), noise)
+
+
+def test_a_content_mask_of_zeros_and_ones_is_the_same_mask():
+    content, x, seeds = torch.tensor([[True, True, False], [True, False, True]]), torch.randn(2, 3, 2), torch.arange(2)
+    with without_type_checks():
+        noise = embedding_noise(x, content.long(), seeds=seeds)
+    assert torch.equal(noise, embedding_noise(x, content, seeds=seeds))
 
 
 def test_noise_of_a_negative_size_is_refused():
