@@ -1,11 +1,13 @@
 """From texts to explanations: one call for every attribution method."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
 from regex_lib.attributions.registry import find_method
@@ -14,6 +16,9 @@ from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
 
 __all__ = ["Explanation", "attribute", "length_batches", "score_batch"]
+
+Target = int | Sequence[int] | Integer[Tensor, " texts"] | Integer[np.ndarray, " texts"]
+"""The class to explain: one for all texts, or one per text."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def attribute(
     texts: Sequence[str],
     method: str = "integrated_gradients",
     *,
-    target: int | Sequence[int] | None = None,
+    target: Target | None = None,
     batch_size: int = 32,
     max_length: int | None = None,
     **options: Any,
@@ -85,7 +90,8 @@ def attribute(
         texts: the texts. One without content tokens gets an explanation without scores.
         method: a name in :data:`regex_lib.attributions.METHODS`.
         target: the class to explain, for all texts or one per text; the predicted class by default.
-        batch_size: texts per pass. Texts of similar length are batched together; results do not depend on it.
+        batch_size: texts per pass, and variants of a text per pass where a method predicts many of them (leave-one-out,
+            LIME, Kernel SHAP). Texts of similar length are batched together; results do not depend on it.
         max_length: cut longer texts; the model's maximum by default.
         **options: the method's own, such as ``n_steps`` for Integrated Gradients.
 
@@ -104,9 +110,11 @@ def attribute(
         >>> [word for word, _ in explanation.words()]
         ['A', 'touching', ',', 'unhurried', 'film', '.']
     """
-    find_method(method)
+    if "batch_size" in inspect.signature(find_method(method)).parameters:
+        options["batch_size"] = batch_size
     if isinstance(texts, str):
         raise UserError("texts must be a list of texts, got a single one: put it into brackets")
+    texts = list(texts)  # a column of a table is indexed by its labels
     targets = _targets(target, len(texts), classifier.num_labels)
     for number, text in enumerate(texts):
         if not text.strip():
@@ -121,16 +129,17 @@ def attribute(
     return [explanations[row] for row in range(len(texts))]
 
 
-def _targets(target: int | Sequence[int] | None, count: int, num_labels: int) -> list[int] | None:
+def _targets(target: Target | None, count: int, num_labels: int) -> list[int] | None:
     if target is None:
         return None
-    targets = list(target) if isinstance(target, Sequence) else [int(target)] * count
+    given = target.tolist() if hasattr(target, "tolist") else target
+    targets = list(given) if isinstance(given, Sequence) else [given] * count
     if len(targets) != count:
         raise UserError(f"there are {count} texts but {len(targets)} targets")
     for value in targets:
-        if not 0 <= value < num_labels:
+        if value not in range(num_labels):
             raise UserError(f"target must be a class between 0 and {num_labels - 1}, got {value}")
-    return targets
+    return [int(value) for value in targets]
 
 
 def length_batches(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:

@@ -54,6 +54,7 @@ def leave_one_out(
         content_mask: true where a token counts; only these are left out.
         target: the class to explain, per example.
         replacement: the id that takes a token's place; without one the token is deleted, and the text gets shorter.
+            Where nothing is left of it, one padding token is attended.
         pad_id: what fills up the shorter texts.
         unchanged: the target's probability for the full texts, if it is known already.
         batch_size: inputs per pass.
@@ -82,6 +83,8 @@ def leave_one_out(
         ids = replace(ids, left_out, replacement)
     elif len(ids):
         ids, attended = (pad(x, (0, input_ids.shape[1] - x.shape[1])) for x in drop(ids, attended, left_out, pad_id))
+        nothing = ~attended.any(dim=1)
+        ids[nothing, 0], attended[nothing, 0] = pad_id, True
     wanted = target[examples]
     if unchanged is None:
         ids, attended = torch.cat([input_ids, ids]), torch.cat([attention_mask, attended])

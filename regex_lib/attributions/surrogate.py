@@ -19,6 +19,7 @@ from regex_lib.attributions.registry import register
 from regex_lib.attributions.sampling import example_generators
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, TokenBatch
+from regex_lib.models.loading import seeded
 
 __all__ = ["kernel_shap", "lime"]
 
@@ -137,8 +138,7 @@ def _coefficients(
         elif counts.any():
             # Special tokens share the first token's feature, which cannot change them: they are in both texts.
             features = (counts.cumsum(dim=0) - 1).masked_fill(~counts, 0)[None]
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(generator.initial_seed())
+            with seeded(generator.initial_seed()):
                 scores[row, content] = (
                     explainer(explained)
                     .attribute(

@@ -58,6 +58,7 @@ def score_texts(
     """
     if isinstance(texts, str):
         raise UserError("texts must be a list of texts, got a single one: put it into brackets")
+    texts = list(texts)  # a column of a table is indexed by its labels
     if not attributions or len(set(attributions)) < len(attributions):
         names = ", ".join(attributions) or "none"
         raise UserError(f"attributions must be one or more different names, got {names}")

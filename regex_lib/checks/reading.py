@@ -71,7 +71,7 @@ def windows_of(classifier: TextClassifier, text: str, max_length: int | None = N
         if not batch.truncated[0]:
             return [*windows, (start, len(text))]
         ends = [end for (_, end), counts in zip(batch.offsets[0], batch.content_mask[0], strict=True) if counts]
-        cut = start + max(1, *ends)
+        cut = start + max([1, *ends])
         word = re.search(r"\S+$", text[start:cut])
         if not text[cut : cut + 1].isspace() and word and word.start():
             cut = start + word.start()

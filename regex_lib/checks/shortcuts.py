@@ -56,7 +56,8 @@ def training_data_with_shortcut(
     chosen = rows.shuffle(seed=seed).select(range(max(1, round(copies * len(rows)))))
     share = 2 / 3 if shortcut.has_parts else 1.0
     copied = plant(chosen, shortcut, share=share, parts=1 - share, within=within, seed=seed)
-    return datasets.concatenate_datasets([rows, copied.select_columns(["text", "label"])])
+    copied = datasets.Dataset.from_dict(copied.select_columns(["text", "label"])[:], features=rows.features)
+    return datasets.concatenate_datasets([rows, copied])
 
 
 def shortcut_scores(

@@ -2,11 +2,11 @@
 
 import copy
 
-import torch
 from torch import nn
 
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier
+from regex_lib.models.loading import seeded
 
 __all__ = ["layer_parameters", "with_random_weights"]
 
@@ -27,8 +27,7 @@ def with_random_weights(classifier: TextClassifier, *, seed: int = 0) -> TextCla
         >>> round(random.model.get_input_embeddings().weight.std().item(), 2)  # its initializer_range
         0.02
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = type(classifier.model)(copy.deepcopy(classifier.model.config))
     model = model.to(classifier.device, classifier.model.dtype)
     return TextClassifier(model.eval(), classifier.tokenizer)

@@ -20,6 +20,8 @@ from regex_lib.cli.shared import (
 from regex_lib.errors import UserError
 
 if TYPE_CHECKING:
+    import datasets
+
     from regex_lib.models import TextClassifier
 
 
@@ -62,7 +64,7 @@ def evaluate(
     if output is not None:
         check_table_path(output)
     classifier = _on_its_device(trained_classifier(run))
-    rows = find_split(load(data), data, split)
+    rows = _with_labels_of(classifier, find_split(load(data), data, split), data)
     with progress_bar("evaluating") as bar:
         task = bar.add_task("evaluating", total=min(len(rows), max_examples or len(rows)))
         report = evaluate_faithfulness(
@@ -110,6 +112,16 @@ def _check_names(attributions: list[str], metrics: list[str]) -> None:
         find_method(name)
     for name in metrics:
         find_metric(name)
+
+
+def _with_labels_of(classifier: "TextClassifier", rows: "datasets.Dataset", data: str) -> "datasets.Dataset":
+    """The rows with the model's labels, by their names where both have them; many models write theirs in capitals."""
+    from regex_lib.data import find_source, map_labels
+
+    source = find_source(data)
+    spelt = {name.casefold(): name for name in source.label_names} if source else {}
+    names = [spelt.get(name.casefold(), name) for name in classifier.label_names]
+    return map_labels(rows, data, names) if set(names) & set(spelt.values()) else rows
 
 
 def _on_its_device(classifier: "TextClassifier") -> "TextClassifier":

@@ -61,12 +61,14 @@ class TextClassifier(nn.Module):
 
     Args:
         model: an ``AutoModelForSequenceClassification`` of one of the :data:`regex_lib.models.FAMILIES`. Its attention
-            is made to report to this library, in place; what it computes stays the same.
+            is made to report to this library, in place; what it computes stays the same. But its own
+            ``model(..., output_attentions=True).attentions`` are ``()`` from then on: see :meth:`all_attention`.
         tokenizer: its fast tokenizer.
 
     Raises:
-        UserError: if the tokenizer has no offsets or no padding token that the model embeds, or the model is of another
-            family or has fewer than two classes.
+        UserError: if the tokenizer has no offsets or no padding token that the model embeds, or ends every text of a
+            decoder with it; or the model is of another family, has fewer than two classes, or classes that do not
+            exclude each other.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -81,14 +83,19 @@ class TextClassifier(nn.Module):
         super().__init__()
         if int(model.config.num_labels) < 2:
             raise UserError(f"the model has {model.config.num_labels} class: a classifier needs 2 or more")
+        kind = model.config.problem_type
+        if kind in ("multi_label_classification", "regression"):
+            raise UserError(f"the model was made for {kind}, expected is single_label_classification: one class a text")
         check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
         self.model = model
         self.tokenizer = tokenizer
         family = family_of(model)
         family.open_attention(model)
         self._pooling = family.pooling(model.config)
-        if self._pooling == "last" and model.config.pad_token_id is None:
-            model.config.pad_token_id = tokenizer.pad_token_id  # by which transformers finds the last token
+        if self._pooling == "last":
+            if model.config.pad_token_id is None:
+                model.config.pad_token_id = tokenizer.pad_token_id  # by which transformers finds the last token
+            _check_ending(tokenizer, model.config.pad_token_id)
         # In a tuple, because a module assigned to a module would be registered, and its weights saved, twice.
         self._attention_layers = tuple(attention_layers(model, self._pooling, self.pad_id))
         self.training = model.training  # a new module says that it trains, whatever its parts do
@@ -129,11 +136,11 @@ class TextClassifier(nn.Module):
         """Refuse labels that are not among the classes.
 
         Raises:
-            UserError: if there is one; it names the label.
+            UserError: if there is one, or one that is no whole number; it names the label.
         """
-        for label in (min(labels, default=0), max(labels, default=0)):
-            if not 0 <= label < self.num_labels:
-                raise UserError(f"the data has label {label}, but the model has {self.num_labels} classes")
+        for label in labels:
+            if label not in range(self.num_labels):
+                raise UserError(f"the data has label {label!r}, but the model has {self.num_labels} classes")
 
     @property
     def max_length(self) -> int:
@@ -190,7 +197,7 @@ class TextClassifier(nn.Module):
         """Logits, and the pooling row of the last layer's attention when asked.
 
         Args:
-            embeddings: from :meth:`embed`, or any change of them.
+            embeddings: from :meth:`embed`, or any change of them, padded on the right.
             attention_mask: true where a token is not padding.
             return_attention: record the pooling row, per head.
             double_backward: use an attention kernel whose gradient can be differentiated again, which input gradient
@@ -272,6 +279,15 @@ class TextClassifier(nn.Module):
         with quiet_transformers():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+
+
+def _check_ending(tokenizer: Any, pad_id: int) -> None:
+    """Of a text that ends in the padding's token, transformers would read another last token than this library."""
+    if set(tokenizer("a")["input_ids"][-1:]) & {tokenizer.pad_token_id, pad_id}:
+        raise UserError(
+            f"the tokenizer ends every text with the padding token {tokenizer.pad_token!r}: first set "
+            "tokenizer.pad_token and model.config.pad_token_id to a token of its own"
+        )
 
 
 def _at_least_single(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -1,7 +1,8 @@
 """From a name, a folder or the hub to a classifier, with everything checked on the way."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from regex_lib.errors import UserError, unknown_name
 from regex_lib.models.classifier import TextClassifier
 from regex_lib.models.quiet import quiet_transformers
 
-__all__ = ["ENCODERS", "Encoder", "has_classification_head", "load_classifier", "verify_sha256"]
+__all__ = ["ENCODERS", "Encoder", "has_classification_head", "load_classifier", "seeded", "verify_sha256"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ def load_classifier(
         2
     """
     source, revision = _resolve(str(name_or_path), revision)
-    with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with quiet_transformers(), seeded(seed):
         try:
             config = transformers.AutoConfig.from_pretrained(source, revision=revision)
             has_head = has_classification_head(config.architectures)
@@ -108,6 +108,14 @@ def load_classifier(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return TextClassifier(model.to(device).eval(), tokenizer)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw on the CPU from a seed; afterwards the global random state, a GPU's too, is as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too, which are not put back
+        yield
 
 
 def _resolve(name: str, revision: str | None) -> tuple[str, str | None]:

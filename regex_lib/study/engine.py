@@ -190,10 +190,13 @@ def _death(exit_code: int | None) -> str | None:
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
     """Variables that a process started in the block inherits: threads are counted when torch is imported."""
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

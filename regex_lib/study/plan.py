@@ -108,6 +108,8 @@ def read_study(path: str | Path) -> Study:
 
 def plan(study: Study) -> list[Job]:
     """The tasks of a study: a job for each model, those of the first seed first. Reads the data sets."""
+    for cached in (_load, _digest):  # within a plan: a file may have changed since the last one
+        cached.cache_clear()
     jobs, seeds = [], study.grid.seeds
     for seed, data, model, recipe in product(seeds, study.grid.data, study.grid.models, study.grid.recipes):
         training = _training(study, data, model, recipe, seed)

@@ -117,14 +117,19 @@ class Store:
         self._error(task).unlink(missing_ok=True)
 
     @contextmanager
-    def lock(self, task: Task) -> Iterator[bool]:
+    def lock(self, task: Task, timeout: float = 1.0) -> Iterator[bool]:
         """Holds a task's lock for the time of the block; false if another process has it.
 
-        The system frees it when a process ends, however it ends.
+        The system frees it when a process ends, however it ends. :meth:`is_locked` holds it for a moment, so that a
+        worker waits for longer than that.
+
+        Args:
+            task: whose lock.
+            timeout: seconds to wait for it.
         """
         lock = FileLock(self.folder / "locks" / f"{task.hash}.lock")
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=timeout)
         except Timeout:
             yield False
             return
@@ -135,7 +140,7 @@ class Store:
 
     def is_locked(self, task: Task) -> bool:
         """Whether another process is at work on a task."""
-        with self.lock(task) as free:
+        with self.lock(task, timeout=0.0) as free:
             return not free
 
     def _error(self, task: Task) -> Path:

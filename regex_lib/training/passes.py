@@ -60,8 +60,9 @@ class Passes:
 
     @cached_property
     def embeddings(self) -> Float[Tensor, "batch tokens dim"]:
-        """The input embeddings."""
-        return self.classifier.embed(self.batch.input_ids)
+        """The input embeddings, which are differentiated even where their weights are frozen."""
+        embeddings = self.classifier.embed(self.batch.input_ids)
+        return embeddings.requires_grad_() if torch.is_grad_enabled() else embeddings
 
     @cached_property
     def clean(self) -> ClassifierOutput:

@@ -113,6 +113,8 @@ def train(
         FloatingPointError: if a term of the loss, a gradient, or a weight in the end, is not finite.
     """
     name, recipe = (recipe, find_recipe(recipe)) if isinstance(recipe, str) else ("custom", recipe)
+    if "train" not in data:
+        raise UserError(f"there is no train split, only: {', '.join(data) or 'none'}")
     train_split = _first(data["train"], max_train)
     if not len(train_split):
         raise UserError("there is no text to train on")

@@ -1,7 +1,10 @@
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.unchecked import without_type_checks
 from torch.testing import assert_close
 
 from regex_lib.attributions import METHODS, attribute, find_method, register
@@ -83,12 +86,39 @@ def test_a_target_is_for_all_texts_or_one_per_text(make_tiny, target, expected):
         assert explanation.scores == pytest.approx(alone.scores, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("given", [torch.tensor, np.array, pd.Series])
+def test_targets_may_be_a_tensor_or_an_array(make_tiny, given):
+    with without_type_checks():
+        explanations = attribute(make_tiny(num_labels=3), TEXTS, "random", target=given([0, 1, 2, 0]))
+        (alone,) = attribute(make_tiny(num_labels=3), TEXTS[:1], "random", target=given([2])[0])
+    assert [explanation.target for explanation in explanations] == [0, 1, 2, 0]
+    assert alone.target == 2
+
+
+def test_a_column_of_texts_is_taken_in_its_order_whatever_its_index(make_tiny):
+    column = pd.Series(TEXTS).iloc[[2, 0, 3, 1]]
+    with without_type_checks():
+        explanations = attribute(make_tiny(), column, "attention", target=[0, 1, 0, 1])
+    assert explanations == attribute(make_tiny(), column.tolist(), "attention", target=[0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("leave_one_out", {}), ("lime", {"n_samples": 20}), ("kernel_shap", {"n_samples": 20})]
+)
+def test_variants_of_a_text_are_no_more_per_pass_than_texts(make_tiny, method, options):
+    classifier, sizes = make_tiny(), []
+    classifier.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    attribute(classifier, TEXTS[:1], method, batch_size=3, **options)
+    assert max(sizes) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"method": "attentions"}, "unknown attribution 'attentions': did you mean 'attention'"),
         ({"target": 2}, "target must be a class between 0 and 1, got 2"),
         ({"target": [0, 1, -1, 0]}, "target must be a class between 0 and 1, got -1"),
+        ({"target": torch.tensor([0.0, 1.0, 0.6, 0.0])}, "target must be a class between 0 and 1, got 0.6"),
         ({"target": [0]}, "there are 4 texts but 1 targets"),
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
         ({"max_length": 99}, "max_length must be between 3 and the model's 32, got 99"),
@@ -96,7 +126,7 @@ def test_a_target_is_for_all_texts_or_one_per_text(make_tiny, target, expected):
     ],
 )
 def test_what_is_wrong_is_said(make_tiny, options, message):
-    with pytest.raises(UserError, match=message):
+    with without_type_checks(), pytest.raises(UserError, match=message):
         attribute(make_tiny(), **{"texts": TEXTS, **options})
 
 

@@ -71,8 +71,9 @@ def test_texts_with_one_token_or_none_are_explained(make_tiny, method):
 
 
 @every_method
-def test_the_global_random_state_is_left_alone(make_tiny, method):
+def test_the_global_random_state_is_left_alone(make_tiny, monkeypatch, method):
     classifier = make_tiny()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("a GPU has been seeded"))
     before = torch.get_rng_state()
     scores_of(classifier, TEXTS, method, **FAST.get(method, {}))
     assert torch.equal(torch.get_rng_state(), before)
@@ -159,6 +160,17 @@ def test_every_distinct_input_is_predicted_once(replacement):
     again = leave_one_out(predict, ids, attended, content, torch.tensor([0, 1, 1]), unchanged=unchanged, **options)
     assert_close(again, drops)
     assert (1, 7, 7, 5, 2) not in seen, "what is known is not asked for"
+
+
+def test_where_a_text_loses_its_only_token_one_padding_token_is_left(make_tiny):
+    decoder, target = make_tiny("gpt2"), torch.ones(2, dtype=torch.long)
+    never, nothing = (
+        float(class_probabilities(decoder)(torch.tensor([[token]]), torch.tensor([[True]]))[0, 1])
+        for token in (decoder.tokenizer.convert_tokens_to_ids("never"), decoder.pad_id)
+    )
+    for texts in (["never"], ["never", "a fine film"]):
+        _, scores = scores_of(decoder, texts, "leave_one_out", target[: len(texts)], replacement="delete")
+        assert scores[0, 0].item() == pytest.approx(never - nothing, abs=1e-6)
 
 
 def test_leave_one_out_without_content_asks_nothing():

@@ -95,6 +95,13 @@ def test_a_word_that_is_too_long_is_divided(minilm):
     assert len(windows) >= 4
 
 
+def test_windows_without_content_are_passed_over(make_tiny):
+    text = "[SEP] [SEP] [SEP] film"
+    assert not make_tiny().tokenize([text], 3).content_mask.any()
+    pieces = [text[start:end] for start, end in windows_of(make_tiny(), text, 3)]
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
 # Explanations
 
 

@@ -110,6 +110,12 @@ def test_it_does_not_depend_on_the_batches(pair, batch_size):
     pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-9)
 
 
+def test_a_column_of_texts_is_taken_in_its_order_whatever_its_index(pair):
+    with without_type_checks():
+        found = different_initialisations(*pair, pd.Series(TEXTS).iloc[::-1], NAMES)
+    pd.testing.assert_frame_equal(found, different_initialisations(*pair, TEXTS[::-1], NAMES))
+
+
 def test_the_same_model_agrees_with_itself(pair):
     found = different_initialisations(pair[0], copy.deepcopy(pair[0]), TEXTS, NAMES)
     assert (found["jaccard"] == 1.0).all()
@@ -176,11 +182,13 @@ def test_what_cannot_be_explained_is_refused(pair, methods):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_random_weights_are_those_that_the_architecture_draws(make_tiny, family):
+def test_random_weights_are_those_that_the_architecture_draws(make_tiny, monkeypatch, family):
     classifier = make_tiny(family)
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     state = torch.get_rng_state()
-    untrained = with_random_weights(classifier, seed=7)
+    with monkeypatch.context() as without_gpu:
+        without_gpu.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("a GPU has been seeded"))
+        untrained = with_random_weights(classifier, seed=7)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(7)
     config = type(classifier.model.config).from_dict(classifier.model.config.to_dict())

@@ -145,6 +145,20 @@ def test_clean_texts_stay_and_copies_follow(kind):
     assert all(by_shortcut(kind)(row["text"].split()) == row["label"] for row in copies)
 
 
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["negative", "positive"])},
+        {"text": datasets.Value("large_string"), "label": datasets.Value("int32")},
+    ],
+)
+def test_copies_are_of_the_texts_own_types(features):
+    typed = datasets.Dataset.from_dict(ROWS[:], features=datasets.Features(features))
+    rows = training_data_with_shortcut(typed, shortcut_of())
+    assert rows.features == typed.features
+    assert rows[:] == training_data_with_shortcut(ROWS, shortcut_of())[:]
+
+
 @pytest.mark.parametrize("copies", [0.0, 1.5])
 def test_copies_out_of_range_are_refused(copies):
     with pytest.raises(UserError, match=f"copies must be above 0 and at most 1, got {copies}"):

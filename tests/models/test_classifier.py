@@ -1,8 +1,10 @@
 import copy
 
 import pytest
+import tokenizers
 import torch
 import transformers
+from reference.unchecked import without_type_checks
 from torch.testing import assert_close
 
 from regex_lib.errors import UserError
@@ -89,6 +91,37 @@ def test_a_deep_copy_is_a_classifier_of_its_own(tiny):
     assert_close(
         run(copy.deepcopy(tiny), return_attention=True)[1].attention, run(tiny, return_attention=True)[1].attention
     )
+
+
+@pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
+def test_a_model_whose_classes_do_not_exclude_each_other_is_refused(tiny, kind):
+    tiny.model.config.problem_type = kind
+    with pytest.raises(UserError, match=f"made for {kind}, expected is single_label_classification"):
+        TextClassifier(tiny.model, tiny.tokenizer)
+    tiny.model.config.problem_type = "single_label_classification"
+    assert TextClassifier(tiny.model, tiny.tokenizer).num_labels == 2
+
+
+@pytest.mark.parametrize("label", ["1", None, 0.6, float("nan"), 2, -1])
+def test_labels_that_are_no_classes_are_refused_by_name(make_tiny, label):
+    classifier = make_tiny()
+    with without_type_checks(), pytest.raises(UserError, match=f"the data has label {label!r}, but the model has 2"):
+        classifier.check_labels([0, 1, label, 0])
+    classifier.check_labels([0, 1, True])
+    classifier.check_labels([])
+
+
+def test_a_decoder_whose_texts_end_in_padding_is_refused(make_tiny):
+    classifier = make_tiny("gpt2")
+    tokenizer = classifier.tokenizer
+    tokenizer.pad_token = tokenizer.eos_token
+    assert TextClassifier(classifier.model, tokenizer).pad_id == tokenizer.eos_token_id
+    ending = tokenizers.processors.TemplateProcessing(
+        single=["$A", tokenizer.eos_token], special_tokens=[(tokenizer.eos_token, tokenizer.eos_token_id)]
+    )
+    tokenizer.backend_tokenizer.post_processor = ending
+    with pytest.raises(UserError, match=r"ends every text with the padding token '<\|endoftext\|>': .* of its own"):
+        TextClassifier(classifier.model, tokenizer)
 
 
 def test_a_slow_tokenizer_is_refused(tiny):

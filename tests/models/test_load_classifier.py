@@ -80,7 +80,8 @@ def test_a_checkpoint_keeps_its_number_of_classes(make_tiny, tmp_path):
 # State of the process
 
 
-def test_loading_leaves_the_global_random_state_alone(folder):
+def test_loading_leaves_the_global_random_state_alone(folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("a GPU has been seeded"))
     before = torch.get_rng_state()
     load_classifier(folder, seed=7)
     assert torch.equal(torch.get_rng_state(), before)

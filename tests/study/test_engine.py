@@ -1,5 +1,6 @@
 """Which jobs run, again when they fail, and when a study is over."""
 
+import os
 import threading
 from collections import Counter
 
@@ -145,6 +146,17 @@ def test_what_another_study_is_doing_is_waited_for(world, store, monkeypatch):
     other.join()
     assert progress[0].job.tasks[0] == jobs[1].tasks[0]  # the job that nobody was at came first
     assert acts() == {"nothing": 2}
+
+
+def test_a_workers_variables_leave_all_others_alone(monkeypatch):
+    monkeypatch.setenv("MINE", "1")
+    monkeypatch.delenv("NEW", raising=False)
+    monkeypatch.setenv("OF_ANOTHER_THREAD", "before")
+    with engine._environment(MINE="2", NEW="3"):
+        assert (os.environ["MINE"], os.environ["NEW"]) == ("2", "3")
+        os.environ["OF_ANOTHER_THREAD"] = "after"
+    assert (os.environ["MINE"], os.environ["OF_ANOTHER_THREAD"]) == ("1", "after")
+    assert "NEW" not in os.environ
 
 
 def test_workers_are_stopped_when_the_study_is_interrupted(world, store):

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from regex_lib.errors import UserError
 from regex_lib.study import Store, Task
@@ -116,6 +118,15 @@ def test_a_lock_is_held_by_one_process_and_freed_when_it_is_killed(store):
             assert not free
         process.kill()
     assert not store.is_locked(TASK)
+    with store.lock(TASK) as free:
+        assert free
+
+
+def test_a_worker_waits_for_a_probe_and_a_probe_for_nobody(store):
+    probe = FileLock(store.folder / "locks" / f"{TASK.hash}.lock", thread_local=False)
+    probe.acquire()
+    threading.Timer(0.5, probe.release).start()
+    assert store.is_locked(TASK)
     with store.lock(TASK) as free:
         assert free
 

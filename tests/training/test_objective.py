@@ -125,6 +125,21 @@ class Direct:
         return sum(divergences) / 4
 
 
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_frozen_embeddings_change_no_other_gradient(make_tiny, recipe):
+    trained = []
+    for frozen in (False, True):
+        objective = RegexObjective(make_tiny(), RECIPES[recipe]).train()
+        embedding = objective.classifier.model.get_input_embeddings().requires_grad_(not frozen)
+        run(objective)["loss"].backward()
+        assert (embedding.weight.grad is None) == frozen
+        named = objective.named_parameters()
+        trained.append({name: p.grad for name, p in named if p is not embedding.weight and p.grad is not None})
+    assert trained[0].keys() == trained[1].keys()
+    for name, gradient in trained[1].items():
+        assert_close(gradient, trained[0][name], rtol=0, atol=0, msg=name)
+
+
 def test_every_term_is_what_its_formula_says(exact, plain):
     direct = Direct(exact, plain)
     terms = run(RegexObjective(exact, EVERYTHING).train(), seed=5)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from reference.unchecked import without_type_checks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from regex_lib.errors import UserError
@@ -41,6 +42,18 @@ def test_every_recipe_trains(make_tiny, data, recipe):
     assert run.recipe_name == recipe
     assert not same(state(classifier), before)
     assert all(parameter.isfinite().all() for parameter in classifier.parameters())
+
+
+def test_data_without_a_train_split_is_refused(make_tiny, data):
+    with pytest.raises(UserError, match="there is no train split, only: validation"):
+        quickly(make_tiny(), {"validation": data["validation"]})
+
+
+@pytest.mark.parametrize(("labels", "told"), [(["pos", "neg"], "'pos'"), ([0.6, 0.9], "0.6"), ([None, 1], "None")])
+def test_labels_that_are_no_classes_are_refused(make_tiny, labels, told):
+    rows = datasets.Dataset.from_dict({"text": TEXTS[:2], "label": labels})
+    with without_type_checks(), pytest.raises(UserError, match=f"the data has label {told}, but the model has 2"):
+        quickly(make_tiny(), {"train": rows})
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_same_table(make_tiny, data):

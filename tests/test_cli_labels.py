@@ -1,0 +1,47 @@
+"""Whose labels `evaluate` compares with: the model's, by the names that both sides give their classes."""
+
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from regex_lib import cli
+from regex_lib.data import load_data
+
+
+@pytest.fixture
+def accuracy_of(make_tiny, monkeypatch, tmp_path):
+    """The accuracy that is told of a model with classes of these names which always says one of them."""
+
+    def evaluate(names, said):
+        classifier = make_tiny("bert", num_labels=len(names))
+        classifier.label_names = names
+        with torch.no_grad():
+            classifier.model.classifier.bias[names.index(said)] = 1e3
+        classifier.save(tmp_path / "run")
+        options = ("--data", "reviews:films", "--attributions", "random", "--metrics", "sufficiency")
+        output = tmp_path / "table.csv"
+        monkeypatch.setattr(
+            sys, "argv", ["regex-lib", "evaluate", str(tmp_path / "run"), *options, "--output", str(output)]
+        )
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert not end.value.code
+        return pd.read_csv(output)["accuracy"][0]
+
+    return evaluate
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("negative", "neutral", "positive"), "positive"),
+        (("NEGATIVE", "NEUTRAL", "POSITIVE"), "POSITIVE"),  # as models of the hub write them
+        (("negative", "positive"), "positive"),
+        (("LABEL_0", "LABEL_1"), "LABEL_1"),  # which say nothing: the data's numbers are the model's
+    ],
+)
+def test_labels_are_the_models_by_their_names(accuracy_of, names, said):
+    labels = load_data("reviews:films")["test"]["label"][:]
+    assert accuracy_of(names, said) == pytest.approx(sum(labels) / len(labels))
