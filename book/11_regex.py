@@ -524,6 +524,8 @@ with figure_style():
             span = [of_one["difference"] - of_one["low"], of_one["high"] - of_one["difference"]]
             axis.errorbar(of_one["place"] + aside, of_one["difference"], yerr=span, fmt=marker, capsize=3,
                           color=colour, label=label)
+        if noise.empty:
+            axis.text(0.35, 0.55, "not measured yet", ha="center", transform=axis.transAxes)
         axis.axhline(0, color="#6b6b6b", linewidth=1.5)
         axis.axvline(112, color="black", linestyle=":", linewidth=1)
         axis.set_xticks(list(PLACES.values()), TICKS, fontsize=9, rotation=45)
