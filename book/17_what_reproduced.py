@@ -167,6 +167,7 @@ def settle(rows, sign=1):
     strict = mild = "open" if settings else "not measured"
     decided = rows[rows["seeds"] > 1].dropna(subset=["low", "high"])  # one seed settles nothing
     if len(decided):
+        decided = decided.astype(dict.fromkeys(("seeds", "difference", "low", "high"), float))
         freedom = decided["seeds"] - 1
         error = ((decided["high"] - decided["low"]) / (2 * stats.t.ppf(0.975, freedom))).clip(lower=1e-9)
         p_values = np.array(holm(2 * stats.t.sf(decided["difference"].abs() / error, freedom)))
@@ -286,6 +287,8 @@ ours = gains_of("regex")
 verdicts["5 the mask: better than any tokens"] = settle_against("regex_random_mask")
 verdicts["5 the target: better than a shuffled one"] = settle_against("regex_shuffled_target")
 verdicts["5 guidance: better than robustness alone"] = settle_against("robust")
+beside = rows_of(differences, recipe="regex", base="robust", kind="transfer", metric=NAMES, minus="random")
+verdicts["5 guidance, out of domain: the same"] = settle(beside[beside["on"] != beside["data"]])
 verdicts["6 worse without robustness"] = settle_against("egt")
 accuracy = rows_of(differences, kind="quality", on="sst", split="test", metric="accuracy", recipe="egt")
 accuracy = rows_of(accuracy, base="vanilla")
