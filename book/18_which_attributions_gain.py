@@ -186,7 +186,7 @@ means = read_table("sst/means").query("data == 'sst' and model == 'minilm' and o
 accuracy = means.query("kind == 'quality' and metric == 'accuracy'").set_index("recipe")["mean"]
 measured = differences.groupby("recipe")["seeds"].max()
 print("controls missing:", ", ".join(name for name in CONTROLS if name not in measured) or "none")
-seeds = means.query("metric == 'sufficiency' and replacement == 'mask'").groupby("recipe")["seeds"].max()
+seeds = means.query("kind == 'faithfulness' and metric == 'sufficiency' and replacement == 'mask'").groupby("recipe")["seeds"].max()
 overview = pd.DataFrame({"seeds": seeds, "accuracy": accuracy.round(3).astype(object)})
 overview.loc[[name for name in ("vanilla", "regex", *CONTROLS) if name in seeds]].fillna("not yet")
 
