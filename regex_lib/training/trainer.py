@@ -42,7 +42,7 @@ def tokenize_dataset(
             columns["input_ids"].append(ids[attended].tolist())
             columns["content_mask"].append(content[attended].tolist())
         columns["truncated"] += batch.truncated
-    columns["labels"], columns["rows"] = list(dataset["label"]), list(range(len(dataset)))
+    columns["labels"], columns["rows"] = [int(label) for label in dataset["label"]], list(range(len(dataset)))
     return datasets.Dataset.from_dict(columns)
 
 

@@ -66,6 +66,11 @@ def test_texts_are_tokenized_without_padding(tiny, rows):
     assert tokenized["rows"] == list(range(16))
 
 
+def test_labels_of_true_and_false_are_whole_numbers(tiny):
+    rows = datasets.Dataset.from_dict({"text": ["a fine film", "a dull one"], "label": [True, False]})
+    assert list(map(repr, tokenize_dataset(tiny, rows)["labels"])) == ["1", "0"]
+
+
 def test_a_collated_batch_is_the_tokenized_one(tiny, rows, trainer_of):
     trainer = trainer_of(tiny)
     collated = trainer.data_collator([trainer.train_dataset[i] for i in range(5)])
