@@ -138,8 +138,9 @@ class TextClassifier(nn.Module):
         Raises:
             UserError: if there is one, or one that is no whole number; it names the label.
         """
+        classes = range(self.num_labels)
         for label in labels:
-            if label not in range(self.num_labels):
+            if label not in classes:
                 raise UserError(f"the data has label {label!r}, but the model has {self.num_labels} classes")
 
     @property
@@ -209,8 +210,7 @@ class TextClassifier(nn.Module):
         tap = self._tap(attention_mask) if return_attention else None
         with listening(tap), differentiable_twice() if double_backward else nullcontext():
             logits = self._logits(embeddings, attention_mask)
-        row = None if tap is None or tap.row is None else _at_least_single(tap.row)
-        return ClassifierOutput(_at_least_single(logits), row)
+        return ClassifierOutput(_at_least_single(logits), None if tap is None else tap.row)
 
     def pooling_attention(
         self, embeddings: Float[Tensor, "batch tokens dim"], attention_mask: Bool[Tensor, "batch tokens"]
@@ -230,7 +230,7 @@ class TextClassifier(nn.Module):
         with listening(tap), suppress(AttentionFound):
             self._logits(embeddings, attention_mask)
         assert tap.row is not None  # found when the classifier was made
-        return _at_least_single(tap.row).mean(dim=1)
+        return tap.row.mean(dim=1)
 
     def all_attention(
         self, embeddings: Float[Tensor, "batch tokens dim"], attention_mask: Bool[Tensor, "batch tokens"]
