@@ -116,7 +116,7 @@ def explain_texts(
         long_texts: what becomes of a text that is longer than ``max_length``.
         batch_size: texts or windows per pass.
         max_length: in tokens; the model's maximum by default.
-        options: of single methods, by their names.
+        options: of single methods, by their names; a ``batch_size`` among them is this method's alone.
 
     Returns:
         For every method one explanation per text, in the order of the texts.
@@ -142,8 +142,8 @@ def explain_texts(
     for method in methods:
         explained = iter(
             attribute(
-                classifier, pieces, method, target=targets, batch_size=batch_size, max_length=max_length,
-                **(options or {}).get(method, {}),
+                classifier, pieces, method, target=targets, max_length=max_length,
+                **{"batch_size": batch_size, **(options or {}).get(method, {})},
             )
         )  # fmt: skip
         joined[method] = [

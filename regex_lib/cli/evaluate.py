@@ -115,13 +115,12 @@ def _check_names(attributions: list[str], metrics: list[str]) -> None:
 
 
 def _with_labels_of(classifier: "TextClassifier", rows: "datasets.Dataset", data: str) -> "datasets.Dataset":
-    """The rows with the model's labels, by their names where both have them; many models write theirs in capitals."""
+    """The rows with the model's labels, by their names where data and model share any."""
     from regex_lib.data import find_source, map_labels
 
     source = find_source(data)
-    spelt = {name.casefold(): name for name in source.label_names} if source else {}
-    names = [spelt.get(name.casefold(), name) for name in classifier.label_names]
-    return map_labels(rows, data, names) if set(names) & set(spelt.values()) else rows
+    own, theirs = ({name.casefold() for name in x.label_names} if x else set() for x in (classifier, source))
+    return map_labels(rows, data, classifier.label_names) if own & theirs else rows
 
 
 def _on_its_device(classifier: "TextClassifier") -> "TextClassifier":

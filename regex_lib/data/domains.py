@@ -42,6 +42,9 @@ def other_domains(name: str) -> tuple[str, ...]:
 def label_map(data_names: Sequence[str], model_names: Sequence[str]) -> dict[int, int]:
     """Which class of a model means the same as each label of a data set, by their names.
 
+    Capitals make no difference, as many models of the hub write their classes in them, unless a name is there as it
+    stands.
+
     Args:
         data_names: the meaning of the data's labels 0, 1...
         model_names: those of the model's classes.
@@ -58,9 +61,13 @@ def label_map(data_names: Sequence[str], model_names: Sequence[str]) -> dict[int
         {0: 0, 1: 2}
         >>> label_map(("negative", "neutral", "positive"), ("negative", "positive"))
         {0: 0, 2: 1}
+        >>> label_map(("negative", "positive"), ("POSITIVE", "NEGATIVE"))
+        {0: 1, 1: 0}
     """
-    places = {name: place for place, name in enumerate(model_names)}
-    mapped = {label: places[name] for label, name in enumerate(data_names) if name in places}
+    places = {name.casefold(): place for place, name in enumerate(model_names)}
+    places |= {name: place for place, name in enumerate(model_names)}
+    found = (places.get(name, places.get(name.casefold())) for name in data_names)
+    mapped = {label: place for label, place in enumerate(found) if place is not None}
     if len(mapped) < 2:
         raise UserError(
             f"the data's labels {', '.join(data_names)} are not among the model's classes {', '.join(model_names)}: "

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference.unchecked import without_type_checks
 from torch.testing import assert_close
@@ -196,9 +196,11 @@ def test_words_of_any_text_carry_all_of_its_score(minilm, texts):
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(min_size=1, max_size=60).filter(str.strip), st.integers(3, 12))
+@example(":\ud7fc0", 3)  # one token covers the last two characters; without it the 0 seems to be a word of its own
 def test_words_of_a_cut_text_carry_all_of_its_score_too(minilm, text, max_length):
     (cut,), (whole,) = (attribute(minilm, [text], "random", max_length=length) for length in (max_length, None))
     words, all_words = ([word for word, _ in explanation.words()] for explanation in (cut, whole))
-    assert words == all_words[: len(words)]
     assert cut.truncated or words == all_words
+    assert words[:-1] == all_words[: len(words)][:-1]
+    assert all(whole.startswith(word) for word, whole in zip(words[-1:], all_words[len(words) - 1 :], strict=False))
     assert sum(score for _, score in cut.words()) == pytest.approx(sum(cut.scores))

@@ -152,6 +152,14 @@ def test_options_reach_their_method(make_tiny, monkeypatch):
     assert seen == {"n": 3}
 
 
+def test_a_method_may_have_a_batch_size_of_its_own(make_tiny):
+    texts = ["a fine film", "dull", "never once great"]
+    options = {"leave_one_out": {"batch_size": 1}}
+    alone, together = (explain_texts(make_tiny(), texts, ["leave_one_out"], options=o) for o in (options, None))
+    for ours, theirs in zip(alone["leave_one_out"], together["leave_one_out"], strict=True):
+        assert ours.scores == pytest.approx(theirs.scores, abs=1e-6)
+
+
 def test_wrong_input_is_refused(make_tiny):
     with without_type_checks(), pytest.raises(UserError, match="long_texts must be 'windows' or 'truncate', got 'cut'"):
         explain_texts(make_tiny(), ["a"], ["random"], long_texts="cut")

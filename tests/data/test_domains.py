@@ -27,6 +27,8 @@ def test_labels_are_mapped_by_their_names():
     assert label_map(TWO, THREE) == {0: 0, 1: 2}
     assert label_map(THREE, TWO) == {0: 0, 2: 1}
     assert label_map(("positive", "negative"), TWO) == {0: 1, 1: 0}
+    assert label_map(TWO, ("POSITIVE", "Negative")) == {0: 1, 1: 0}
+    assert label_map(("a", "A"), ("A", "a")) == {0: 1, 1: 0}
     with pytest.raises(UserError, match=r"not among the model's classes LABEL_0, LABEL_1.*set classifier\.label_names"):
         label_map(TWO, ("LABEL_0", "LABEL_1"))
 
