@@ -366,14 +366,14 @@ words = text.split()
 inserted = []
 for place in range(len(words)):
     for filler in ("also", "there", "really"):
-        start = len(" ".join([*words[:place], ""]))
-        inserted.append((" ".join([*words[:place], filler, *words[place:]]), start, len(filler) + 1))
+        begin = len(" ".join([*words[:place], ""]))
+        inserted.append((" ".join([*words[:place], filler, *words[place:]]), begin, len(filler) + 1))
 reference = attribute(classifier, [" ".join(words)], target=int(target[worst]))[0]
 edited = attribute(classifier, [sentence for sentence, _, _ in inserted], target=int(target[worst]))
 found = []
-for (_, start, shift), after in zip(inserted, edited, strict=True):
+for (_, begin, shift), after in zip(inserted, edited, strict=True):
     places = dict(zip(after.offsets, after.scores, strict=True))
-    moved = [(a + shift * (a >= start), b + shift * (a >= start)) for a, b in reference.offsets]
+    moved = [(a + shift * (a >= begin), b + shift * (a >= begin)) for a, b in reference.offsets]
     if after.prediction == reference.prediction and all(span in places for span in moved):
         found.append((spearman(reference.scores, [places[span] for span in moved]), after))
 found = sorted(found, key=lambda pair: pair[0]) or [(1.0, reference)]
