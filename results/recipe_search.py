@@ -43,7 +43,7 @@ GRID: list[tuple[str, dict[str, Any]]] = [
     *(("smart", {"smart_weight": 1.0, "smart_step": step}) for step in (1e-3, 1e-2)),
     *(("freelb", {"freelb_epsilon": epsilon}) for epsilon in (0.005, 0.02, 0.1)),
     ("random_mask_only", {}),
-    *(("random_mask_only", {"igr_weight": weight}) for weight in (3e-3, 1e-2)),
+    *(("igr_random_mask", {"igr_weight": weight}) for weight in (3e-3, 1e-2)),
 ]
 
 

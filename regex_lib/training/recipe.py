@@ -185,6 +185,7 @@ _EGT: dict[str, Any] = {"kl_weight": 0.005}
 _REGEX = _ROBUST | _EGT
 # The rivals do not wait for attributions to settle: they have none, or take part from the first step.
 _FROM_THE_START: dict[str, Any] = {"guidance_from": 0.0}
+_RANDOM_MASK = {"masked_cross_entropy_weight": 1.0, "selector": "random"} | _FROM_THE_START
 
 RECIPES: dict[str, Recipe] = {
     "vanilla": Recipe(),
@@ -197,7 +198,8 @@ RECIPES: dict[str, Recipe] = {
     "regex_fast": Recipe(**_REGEX, vat_direction="input_gradient", attribution="input_gradient"),
     "regex_random_mask": Recipe(**_REGEX, selector="random"),
     "regex_shuffled_target": Recipe(**_REGEX, target="shuffled"),
-    "random_mask_only": Recipe(masked_cross_entropy_weight=1.0, selector="random", **_FROM_THE_START),
+    "random_mask_only": Recipe(**_RANDOM_MASK),
+    "igr_random_mask": Recipe(igr_weight=0.01, **_RANDOM_MASK),
     "saliency_guided": Recipe(saliency_guided_weight=1.0, attribution="gradient_norm", **_FROM_THE_START),
     "saloss": Recipe(kl_weight=0.02, kl_inputs="clean", attribution="text_rank", **_FROM_THE_START),
     "smart": Recipe(smart_weight=1.0),
