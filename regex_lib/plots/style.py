@@ -24,6 +24,7 @@ RECIPE_COLOURS = {
     "regex_shuffled_target": _PALETTE[8],
     "regex_fast": _PALETTE[6],
     "random_mask_only": _PALETTE[7],
+    "igr_random_mask": _DARK[3],
     "saliency_guided": _DARK[0],
     "saloss": _DARK[1],
     "smart": _DARK[2],

@@ -341,6 +341,7 @@ PASSES = {  # forward passes in a step with every term on, and those of them tha
     "regex_fast": (3, 2),  # clean, perturbed, masked
     "regex_two_stage": (5, 4),
     "random_mask_only": (2, 2),
+    "igr_random_mask": (2, 2),
     "saliency_guided": (2, 2),
     "saloss": (1, 1),
     "smart": (3, 3),

@@ -205,8 +205,8 @@ ROBUST, GUIDED = {"igr", "vat"}, {"kl", "kl_masked"}
         ("vanilla", set()), ("igr", {"igr"}), ("vat", {"vat"}), ("robust", ROBUST), ("egt", GUIDED),
         ("regex", ROBUST | GUIDED), ("regex_two_stage", ROBUST | GUIDED), ("regex_fast", ROBUST | GUIDED),
         ("regex_random_mask", ROBUST | GUIDED), ("regex_shuffled_target", ROBUST | GUIDED),
-        ("random_mask_only", {"masked_cross_entropy"}), ("saliency_guided", {"saliency_guided"}),
-        ("saloss", {"kl"}), ("smart", {"smart"}), ("freelb", {"freelb"}),
+        ("random_mask_only", {"masked_cross_entropy"}), ("igr_random_mask", {"igr", "masked_cross_entropy"}),
+        ("saliency_guided", {"saliency_guided"}), ("saloss", {"kl"}), ("smart", {"smart"}), ("freelb", {"freelb"}),
     ],
 )  # fmt: skip
 def test_a_recipe_weighs_what_its_name_says(name, terms):
