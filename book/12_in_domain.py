@@ -83,6 +83,8 @@ from regex_lib.training import train
 # | `regex_fast` | the same, with a cheaper attribution and direction | does the price matter? |
 # | `regex_random_mask` | all three, but *any* tokens are masked | control of the mask |
 # | `regex_shuffled_target` | all three, but the target of the attention is shuffled; the mask is not | control of the target |
+# | `random_mask_only` | cross-entropy on a copy with *any* tokens masked | how far do masked texts alone get? |
+# | `igr_random_mask` | the same, and `igr` | how far, with no attribution at all? |
 # | `saliency_guided`, `saloss`, `smart` | losses of others | rivals |
 #
 # The rivals in a sentence each. {py:func}`regex_lib.losses.saliency_guided_loss` asks for the same prediction on a text and
@@ -104,7 +106,8 @@ differences = differences.query("data == 'sst' and model == 'minilm' and on == '
 faithful = differences.query("kind == 'faithfulness'")
 PLAN = [
     *("vanilla", "igr", "vat", "robust", "egt", "regex", "regex_fast"),
-    *("regex_random_mask", "regex_shuffled_target", "saliency_guided", "saloss", "smart"),
+    *("regex_random_mask", "regex_shuffled_target", "random_mask_only", "igr_random_mask"),
+    *("saliency_guided", "saloss", "smart"),
 ]
 done = means.query("kind == 'faithfulness' and metric == 'sufficiency' and replacement == 'mask'")
 overview = done.groupby("recipe")["seeds"].max().to_frame()

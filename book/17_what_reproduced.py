@@ -447,7 +447,8 @@ over = pd.DataFrame({name: wide[name]["integrated_gradients"] - wide[name]["rand
 over = over.reset_index().assign(mean=lambda rows: rows[NAMES].mean(axis=1))
 best = over.sort_values("mean").groupby("recipe").tail(1).set_index("recipe")
 best["tried"] = over.groupby("recipe").size()
-order = [name for name in ("vanilla", "random_mask_only", "igr", "vat", "egt", "regex") if name in best.index]
+order = ["vanilla", "random_mask_only", "igr_random_mask", "igr", "vat", "egt", "regex"]
+order = [name for name in order if name in best.index]
 print("the best run of each recipe: Integrated Gradients over random, [MASK]")
 columns = ["tried", "accuracy", *NAMES, "mean", "degenerate_share"]
 display_table = best.loc[order, columns].rename(columns={"degenerate_share": "degenerate"}).round(3)
