@@ -1,6 +1,8 @@
 """Confidence intervals for new seeds and new examples, by the bootstrap."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 __all__ = ["Interval", "bootstrap_interval", "paired_bootstrap"]
 
 _CHUNK = 250  # resamples held in memory at once
+_KEPT = 4_000_000  # weights kept for the next grid of the same shape: 32 MB
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def bootstrap_interval(
     mean = float(grid.mean())
     if grid.size == 1:
         return Interval(mean, np.nan, np.nan, level, 1, 1)
-    means = _resampled_means(grid, resamples, np.random.default_rng(seed))
+    means = _resampled_means(grid, resamples, seed)
     error, freedom = _standard_error(grid)
     tail = stats.norm.cdf(stats.t.ppf((1.0 - level) / 2, freedom))
     spread = means.std()
@@ -100,14 +103,27 @@ def paired_bootstrap(
     return bootstrap_interval(ours - theirs, level=level, resamples=resamples, seed=seed)
 
 
-def _resampled_means(grid: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
+def _resampled_means(grid: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Means over seeds and examples that are drawn with replacement, independently of each other."""
-    parts = []
+    drawn = _kept_weights if resamples * sum(grid.shape) <= _KEPT else _weights
+    return np.concatenate([
+        ((seeds @ grid) * examples).sum(axis=1) for seeds, examples in drawn(grid.shape, resamples, seed)
+    ])  # fmt: skip
+
+
+def _weights(shape: tuple[int, ...], resamples: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """How much each seed and each example weighs in every resample, some resamples at a time."""
+    random = np.random.default_rng(seed)
     for start in range(0, resamples, _CHUNK):
         rows = min(_CHUNK, resamples - start)
-        seeds, examples = (random.multinomial(n, np.full(n, 1 / n), rows) / n for n in grid.shape)
-        parts.append(((seeds @ grid) * examples).sum(axis=1))
-    return np.concatenate(parts)
+        seeds, examples = (random.multinomial(n, np.full(n, 1 / n), rows) / n for n in shape)
+        yield seeds, examples
+
+
+@lru_cache(maxsize=4)
+def _kept_weights(shape: tuple[int, ...], resamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same, once for all cells of a table that have the same size."""
+    return list(_weights(shape, resamples, seed))
 
 
 def _standard_error(grid: np.ndarray) -> tuple[float, float]:

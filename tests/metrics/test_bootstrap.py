@@ -203,3 +203,10 @@ def test_examples_without_a_score_under_any_seed_are_left_out():
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match="level must be between 0 and 1 and resamples 1 or more"):
         bootstrap_interval(scores(5), **options)
+
+
+def test_grids_too_large_for_their_weights_to_be_kept_have_the_same_interval(monkeypatch):
+    grid = scores((3, 20))
+    kept = bootstrap_interval(grid, resamples=600, seed=3)
+    monkeypatch.setattr("regex_lib.metrics.bootstrap._KEPT", 0)
+    assert bootstrap_interval(grid, resamples=600, seed=3) == kept
