@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import regex_lib
+from regex_lib.study import read_table
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -28,6 +29,15 @@ def test_the_code_blocks_run(
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "README.md", "exec"), {})
     assert "evaluate_faithfulness" not in block or "integrated_gradients" in capsys.readouterr().out
+
+
+def test_the_verdicts_shown_are_those_of_the_tables() -> None:
+    block = README.split("## What the study says so far")[1].split("\n## ")[0]
+    shown = [line for line in block.splitlines() if line.startswith("|")][2:]
+    assert shown == [
+        f"| {row.claim} | {row.pro} | {row.contra} | {row.cells - row.pro - row.contra} | {row.verdict} |"
+        for row in read_table("sst/verdicts").itertuples()
+    ]
 
 
 def test_every_local_link_leads_somewhere() -> None:
