@@ -107,6 +107,7 @@ def _faithfulness(measured: _Measured) -> Report:
         *_verdicts(f"{name} makes explanations more faithful than {base} does", _plain(aopc)),
         *_verdicts(f"{name} does so beyond what it does to a random attribution", _over_random(aopc)),
         *_verdicts(f"{name} makes explanations more faithful than {base} does, in NAOPC", _plain(naopc)),
+        *_verdicts(f"{name} does so beyond a random attribution, in NAOPC", _over_random(naopc)),
     ]
     for control in CONTROLS:
         over = _explained(_of_test(measured.compared("faithfulness", AOPC, base=control)), name)
