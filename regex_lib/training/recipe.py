@@ -185,7 +185,7 @@ _EGT: dict[str, Any] = {"kl_weight": 0.005}
 _REGEX = _ROBUST | _EGT
 # The rivals do not wait for attributions to settle: they have none, or take part from the first step.
 _FROM_THE_START: dict[str, Any] = {"guidance_from": 0.0}
-_RANDOM_MASK = {"masked_cross_entropy_weight": 1.0, "selector": "random"} | _FROM_THE_START
+_RANDOM_MASK: dict[str, Any] = {"masked_cross_entropy_weight": 1.0, "selector": "random"} | _FROM_THE_START
 
 RECIPES: dict[str, Recipe] = {
     "vanilla": Recipe(),
