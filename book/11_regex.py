@@ -491,7 +491,8 @@ for control in controls:
 #
 # Two more models stand beside the curve. `regex_shuffled_target` keeps the right mask, and only its target is shuffled.
 # `robust` has no guidance at all. It is the one to beat: guidance *helps* where the curve is above it, and *harms* where it
-# is below. The zero line is `vanilla`.
+# is below. The zero line is `vanilla`. Compare only models with the same number of `seeds`: another seed is another
+# vanilla, too.
 
 # %%
 PLACES = {"regex": 0, "regex_noise25": 25, "regex_noise50": 50, "regex_noise100": 100}
@@ -542,9 +543,11 @@ for column in [name for name in rows if name.endswith("gain")]:
         print(f"{column}: there is no robust model to compare with yet")
         break
     helps = [f"{PLACES[name]} %" for name in levels if rows.loc[name, column] > rows.loc["robust", column]]
+    beside = f"above robust with noise of {', '.join(helps) or 'no amount'}"
+    if rows.loc[[*levels, "robust"], "seeds"].nunique() > 1:
+        beside = "robust has other seeds, and is no yardstick yet"
     falls = rows.loc[levels, column].is_monotonic_decreasing
-    print(f"{column}: above robust with noise of {', '.join(helps) or 'no amount'};"
-          f" it {'falls' if falls else 'does not fall steadily'} as the noise grows")
+    print(f"{column}: it {'falls' if falls else 'does not fall steadily'} as the noise grows; {beside}")
 
 # %% [markdown]
 # A curve that falls says that the *content* of the attribution matters: the better the teacher, the better the pupil. Where
