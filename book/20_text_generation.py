@@ -354,7 +354,7 @@ def faithfulness(model, scores, ids, attention_mask, cause):
         "degenerate": metrics.is_degenerate(full, empty).float().mean().item(),
     }
 
-
+# %%
 rows = [{"model": name, "attribution": method, "accuracy": accuracy[name]}
         | faithfulness(models[name], scores, ids, attention_mask, cause)
         for name, by_method in explained.items() for method, scores in by_method.items()]
@@ -364,6 +364,8 @@ table.drop(columns="degenerate").style.format("{:.3f}")
 
 # %% mystnb={"image": {"alt": "Bars: for each model and attribution, the share of sentences in which the subject gets the highest score, with a dashed line where a random choice would be and a dotted line where the last token would be."}, "figure": {"name": "fig-20-subject", "caption": "How often the strongest token is the true cause of the verb. The dashed line is a random choice, the dotted one is always the last token."}}
 shares = table["subject is strongest"].unstack("attribution").loc[list(models), list(explained["plain"])]
+chance = (1 / attention_mask.sum(dim=1)).mean().item()
+last = cause[:, -1].float().mean().item()  # padding is on the left
 hatches = ("", "//", "..", "xx")
 with figure_style():
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
@@ -371,8 +373,6 @@ with figure_style():
         where = [number + 0.2 * (place - 1.5) for number in range(len(shares))]
         axis.bar(where, shares[method], width=0.18, color=ATTRIBUTION_COLOURS[method], hatch=hatch,
                  edgecolor="white", label=method.replace("_", " "))
-    chance = (1 / attention_mask.sum(dim=1)).mean().item()
-    last = cause[:, -1].float().mean().item()  # padding is on the left
     axis.axhline(chance, color="black", linestyle="--", linewidth=1)
     axis.axhline(last, color="black", linestyle=":", linewidth=1.5)
     axis.set_xticks(range(len(shares)), shares.index)
