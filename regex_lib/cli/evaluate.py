@@ -116,11 +116,10 @@ def _check_names(attributions: list[str], metrics: list[str]) -> None:
 
 def _with_labels_of(classifier: "TextClassifier", rows: "datasets.Dataset", data: str) -> "datasets.Dataset":
     """The rows with the model's labels, by their names where data and model share any."""
-    from regex_lib.data import find_source, map_labels
+    from regex_lib.data import find_source, map_labels, shares_labels
 
-    source = find_source(data)
-    own, theirs = ({name.casefold() for name in x.label_names} if x else set() for x in (classifier, source))
-    return map_labels(rows, data, classifier.label_names) if own & theirs else rows
+    source, names = find_source(data), classifier.label_names
+    return map_labels(rows, data, names) if source and shares_labels(source.label_names, names) else rows
 
 
 def _on_its_device(classifier: "TextClassifier") -> "TextClassifier":

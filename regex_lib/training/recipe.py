@@ -180,7 +180,8 @@ _SHARES = ("robust_until", "guidance_from", "guidance_warmup", "attribution_nois
 _COUNTS = {"attribution_steps": 1, "freelb_steps": 1, "vat_power_iterations": 0}
 _POSITIVE = ("igr_step", "kl_temperature")
 
-_ROBUST: dict[str, Any] = {"igr_weight": 0.01, "vat_weight": 0.1}
+_IGR: dict[str, Any] = {"igr_weight": 0.01}
+_ROBUST = _IGR | {"vat_weight": 0.1}
 _EGT: dict[str, Any] = {"kl_weight": 0.005}
 _REGEX = _ROBUST | _EGT
 # The rivals do not wait for attributions to settle: they have none, or take part from the first step.
@@ -189,7 +190,7 @@ _RANDOM_MASK: dict[str, Any] = {"masked_cross_entropy_weight": 1.0, "selector": 
 
 RECIPES: dict[str, Recipe] = {
     "vanilla": Recipe(),
-    "igr": Recipe(igr_weight=0.01),
+    "igr": Recipe(**_IGR),
     "vat": Recipe(vat_weight=0.5),
     "robust": Recipe(**_ROBUST),
     "egt": Recipe(**_EGT),
@@ -199,7 +200,7 @@ RECIPES: dict[str, Recipe] = {
     "regex_random_mask": Recipe(**_REGEX, selector="random"),
     "regex_shuffled_target": Recipe(**_REGEX, target="shuffled"),
     "random_mask_only": Recipe(**_RANDOM_MASK),
-    "igr_random_mask": Recipe(igr_weight=0.01, **_RANDOM_MASK),
+    "igr_random_mask": Recipe(**_IGR, **_RANDOM_MASK),
     "saliency_guided": Recipe(saliency_guided_weight=1.0, attribution="gradient_norm", **_FROM_THE_START),
     "saloss": Recipe(kl_weight=0.02, kl_inputs="clean", attribution="text_rank", **_FROM_THE_START),
     "smart": Recipe(smart_weight=1.0),
