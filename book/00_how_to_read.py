@@ -161,30 +161,30 @@ check_answer(answer, normalised_comprehensiveness(full, without, empty).item(), 
 # ```{exercise} Sufficiency by hand
 # :label: ex-read-2
 #
-# Now keep the strongest tokens *alone*: the probability is 0.8. How sufficient are they, on a scale where 0 means *no better
-# than an empty text* and 1 means *as good as the full text*? Set `answer` to the number.
+# Now keep the strongest tokens *alone*: the probability is 0.7. How sufficient are they, on a scale where 0 means *no
+# better than an empty text* and 1 means *as good as the full text*? Set `answer` to the number.
 # ```
 
 # %%
 answer = ...  # replace the dots
-alone = torch.tensor([0.8])
+alone = torch.tensor([0.7])
 check_answer(answer, normalised_sufficiency(full, alone, empty).item(), tolerance=1e-3)
 
 # %% [markdown]
 # ```{hint}
 # :class: dropdown
 #
-# How far above the empty text is 0.8? How far above it is the full text?
+# How far above the empty text is 0.7? How far above it is the full text?
 # ```
 #
 # ````{solution-start} ex-read-2
 # :class: dropdown
 # ````
 #
-# The strongest tokens alone regain $0.8 - 0.2$ of the $0.9 - 0.2$ that there is to regain.
+# The strongest tokens alone regain $0.7 - 0.2$ of the $0.9 - 0.2$ that there is to regain.
 
 # %%
-answer = (0.8 - 0.2) / (0.9 - 0.2)
+answer = (0.7 - 0.2) / (0.9 - 0.2)
 check_answer(answer, normalised_sufficiency(full, alone, empty).item(), tolerance=1e-3)
 
 # %% [markdown]

@@ -194,7 +194,8 @@ mask_ratio_stepper(classifiers["regex"], explanations["regex"])
 # ## What can go wrong
 #
 # - **A model that has learned nothing can score well.** Always look at the accuracy first; it stands above the table.
-# - **Guidance from the first step** can cost accuracy while the scores rise. The last exercise shows how to try it.
+# - **Guidance from the first step** can cost accuracy, and a model at chance may still score above random
+#   ({doc}`10_attention_and_attribution`). The last exercise shows how to try it.
 # - **Masked texts look strange to a model that has never seen any.** Part of what you measure is that strangeness, and
 #   training on masked texts changes it. The control `regex_random_mask` masks *any* words instead of the unimportant
 #   ones {cite:p}`hase-etal-2021-ood`.

@@ -391,6 +391,10 @@ one, two = (probabilities[depth, seed].argmax(dim=-1) for seed in (0, seeds - 1)
 print(f"seeds 0 and {seeds - 1} predict differently on {(one != two).double().mean():.1%} of the texts")
 
 # %% [markdown]
+# Look at the macro-F1 before you read the gap. Where it is about a third, a classifier of two classes names one class
+# for every text. Its accuracy is then that class's share of the data, and the seed decides which class. Such a row says
+# that this depth has not learned with so few texts and steps. It does not say how good the depth is.
+#
 # The standard deviation of a few seeds is itself a rough number. And there is a second source of chance, the test texts: with
 # $N$ of them, an accuracy $A$ has a standard error of $\sqrt{A (1 - A) / N}$. Before you call one recipe better than another,
 # its lead has to be larger than what either source explains. The studies in this book use several seeds, the same texts for

@@ -95,7 +95,8 @@ attribution_switcher(explanations, classifier.label_names)
 # %% [markdown]
 # Step through them before you read on. Which words change their colour?
 #
-# The first five are the ones that this book's studies evaluate. This is what each method takes for granted:
+# The first five are what the package evaluates by default; the study of this book evaluates the other two as well. This
+# is what each method takes for granted:
 #
 # | method | what it takes for granted | sign | asks about the class | scores add up | cost |
 # | --- | --- | --- | --- | --- | --- |
@@ -522,8 +523,9 @@ print("best:", {metric: scores[metric].idxmax() for metric in scores})
 # - **Taking magnitudes without saying so.** A token that speaks strongly *against* the class is important too, but in another
 #   way. To explain and to measure, this book ranks by signed scores.
 # - **Taking gradients of the embedding table.** They are summed over all places where a word stands, and belong to none.
-# - **Scores on `[CLS]` and `[SEP]`.** InputXGradient gives them some. They are left out, so even for a linear model the scores
-#   of the content alone need not add up.
+# - **Scores on `[CLS]` and `[SEP]`.** InputXGradient gives them some. They are left out. So even for a linear model,
+#   the scores of the content add up to the change from a baseline that keeps the special tokens, as the vector 0 does
+#   here, and not to the change from an input that is all 0.
 # - **Reading a vanishing gradient as *unimportant*.** The function may just be flat at this point.
 # - **Trusting a method's name.** Where completeness is promised, check it. It takes five lines.
 #

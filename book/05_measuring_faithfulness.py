@@ -549,10 +549,11 @@ print("comprehensiveness; the attributions stand in", "the same order" if len(or
 wide.reindex(["pad", "mask", "delete", "attention"]).round(3)
 
 # %% [markdown]
-# Compare the numbers of one column: model, texts, attribution and accuracy are the same in all its rows. So a score
-# without its replacement cannot be compared with another paper's. It matters most for REGEX, which *trains* on texts with
-# `[MASK]` in them: a measurement with `[MASK]` may then surprise it less than a vanilla model. The study therefore reports
-# `[PAD]` and `[MASK]`.
+# Compare the numbers of one column: model, texts, attribution and accuracy are the same in all its rows. Where a mean
+# hardly moves, the replacement is not harmless yet: single texts can move both ways, and the random column moves, and
+# with it the gain over random. So a score without its replacement cannot be compared with another paper's. It matters
+# most for REGEX, which *trains* on texts with `[MASK]` in them: a measurement with `[MASK]` may then surprise it less
+# than a vanilla model. The study therefore reports `[PAD]` and `[MASK]`.
 #
 # ### Ties
 #
@@ -593,7 +594,7 @@ print(f"loo_tau of the constant is undefined for {undefined:.0%} of the texts")
 #
 # You removed tokens and watched a probability. You put the fall on two scales: what an empty text gives, and what the
 # best and worst ranking give. You saw that a constant model gets a perfect sufficiency, that the control moves with the
-# model, that plain and normalised scores may disagree, and that the replacement and ties take part in the answer.
+# model, that plain and normalised scores may disagree, and that the replacement and ties can take part in the answer.
 #
 # So a faithfulness score never travels alone. It comes with the accuracy, the random row, the degenerate share, the
 # replacement, and an interval.

@@ -268,10 +268,11 @@ pd.DataFrame({"vanilla": look(classifiers["vanilla"])}).T.style.format(precision
 # \qquad u = \frac{\nabla_e \ell}{\lVert \nabla_e \ell \rVert_2}
 # $$ (eq-07-difference)
 #
-# It needs one more forward pass instead of a double backward, and any attention kernel will do. The function is
-# {py:func}`regex_lib.losses.finite_difference_penalty`. Its step is a share of the norm of $e$. A large step sees the
-# curvature as well. A step far below those in the table would leave two losses that are almost equal, and their difference
-# would be lost to rounding in single precision. The table shows the estimate divided by the exact value: 1 is perfect.
+# Instead of a double backward pass it needs one more forward pass and its backward pass, and any attention kernel will
+# do. The function is {py:func}`regex_lib.losses.finite_difference_penalty`. Its step is a share of the norm of $e$. A
+# large step sees the curvature as well. A step far below those in the table would leave two losses that are almost
+# equal, and their difference would be lost to rounding in single precision. The table shows the estimate divided by the
+# exact value: 1 is perfect.
 
 # %%
 def loss_at(moved):

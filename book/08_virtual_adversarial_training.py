@@ -621,17 +621,18 @@ print(f"at the worst change, without dropout: {theirs.item():.3g} nats")
 # - It smooths in the space of embeddings. No text lies at $e + r$: a changed *word* is quite a different step, and usually
 #   a much larger one. {doc}`06_fragile_explanations` changes words.
 # - It costs two more forward and two more backward passes a step.
-# - It does not ask for right predictions, and can keep a model from learning if its size or weight is too large.
+# - It does not ask for right predictions. Too large a size or weight could keep a model from learning; the sizes tried
+#   here did not.
 # - The right size and weight depend on the encoder. We do not know which ones the paper used.
 #
 # ## Summary
 #
-# VAT finds, by power iteration, the small change that moves the model's own prediction most, and trains the prediction to
-# stay. Adversarial training looks for the change that hurts the *label* most, and trains the model to give the label.
-# Because VAT's target is the prediction, it needs no label, and smooths the output distribution around any text. Its size
-# is a share of the norm of the embeddings. Too large a size or weight makes a model that always says the same, and some
-# scores praise that. `robust` is VAT and the gradient penalty together: the first half of REGEX. The second half begins
-# with {doc}`09_salient_ranking_and_masks`.
+# VAT finds, by power iteration, the small change that moves the model's own prediction most, and trains the prediction
+# to stay. Adversarial training looks for the change that hurts the *label* most, and trains the model to give the
+# label. Because VAT's target is the prediction, it needs no label, and smooths the output distribution around any text.
+# Its size is a share of the norm of the embeddings. An adversary that goes too far makes a model that always says the
+# same, as FreeLB did here, and some scores praise that. `robust` is VAT and the gradient penalty together: the first
+# half of REGEX. The second half begins with {doc}`09_salient_ranking_and_masks`.
 #
 # ## Exercises
 #

@@ -530,8 +530,9 @@ attribution_switcher(shown, plain.label_names)
 #
 # ### How close is close?
 #
-# Nats are hard to read. Ask instead which share $V$ of the attention would have to move to other tokens for the two to
-# agree. Pinsker's inequality bounds that share by the divergence:
+# Nats are hard to read. Ask instead which share $V$ of the content's attention would have to move to other tokens for
+# the two to agree. (Smoothed, as here, it is smaller by the factor $1 - s$.) Pinsker's inequality bounds that share by
+# the divergence:
 #
 # $$
 # V = \frac{1}{2} \sum_i \big| \bar \alpha_i - \bar P_i \big| \; \le \; \sqrt{\tfrac{1}{2} D_{KL}(\bar \alpha \,\|\, \bar P)} .
@@ -658,7 +659,10 @@ print("not measured yet:", ", ".join(missing) or "nothing")
 above.round(3).astype(object).fillna("not yet")
 
 # %% [markdown]
-# Compare `regex` with `regex_shuffled_target`. Where the first is not above the second, *which* tokens attention is
+# First compare `egt` with `vanilla`: that is this chapter's loss alone. Look at the attention, which is pulled, and at
+# IG, its target, separately: one can rise while the other falls.
+#
+# Then compare `regex` with `regex_shuffled_target`. Where the first is not above the second, *which* tokens attention is
 # pulled to does not matter, and the pull towards the attribution is not what helps. Where it is above, look at
 # `vanilla` too: a shuffled target can do harm, and beating a harmful control is no gain yet. {doc}`12_in_domain` has
 # these differences with intervals.
@@ -668,9 +672,9 @@ above.round(3).astype(object).fillna("not yet")
 # **A target that says nothing.** A softmax over small scores is nearly uniform. The loss falls, the attention gets flatter,
 # and no error is shown. Look at the entropy of your target first.
 #
-# **Guidance from the first step.** The model is pulled towards the attributions of a model that has learned nothing. It may
-# recover, or end at chance while its scores look fine. You cannot know beforehand, so the accuracy belongs beside every
-# score.
+# **Guidance from the first step.** The model is pulled towards the attributions of a model that has learned nothing. It
+# may recover, or end at chance. Its scores need not give that away: they can still be above random. You cannot know
+# beforehand, so the accuracy belongs beside every score.
 #
 # **Judged by its own teacher.** A model that was trained with Integrated Gradients and is evaluated with Integrated
 # Gradients has an advantage that others lack {cite:p}`ferreira-etal-2024-explanation`. Look at the other attributions too.

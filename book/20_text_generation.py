@@ -381,7 +381,7 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# There are controls on three levels: `random` for the attributions, and `untrained` and `shuffled target` for the models.
+# There are three controls: `random` for the attributions, and `untrained` and `shuffled target` for the models.
 # First, what do the scores say of a model that knows nothing?
 
 # %%
@@ -415,9 +415,12 @@ for name in minus:
 gains.round(3)
 
 # %% [markdown]
-# Do erasure and the known cause agree? They need not. If they move in opposite directions, believe the cause, because you
-# made it. `comprehensiveness` can rise because the model has become more sensitive to any erased token, and fall because it
-# has become less so. And does `regex` beat its control, or only the plain model?
+# Do erasure and the known cause agree? They need not. If they move in opposite directions, believe the cause, because
+# you made it. Hold the lines against the list of those that always point at the last token: a method in both has gained
+# a habit, not the cause. And look at the negative numbers of the table, which the lines leave out: where
+# `integrated_gradients` falls, the guide itself names the cause less often, whatever its comprehensiveness says.
+# `comprehensiveness` can rise because the model has become more sensitive to any erased token, and fall because it has
+# become less so. And does `regex` beat its control, or only the plain model?
 #
 # This is one seed of one small model. Take it as an example of how to compare, not as a result: what a result takes is in
 # {doc}`12_in_domain`.

@@ -507,7 +507,8 @@ for what, action in wrong.items():
 # %%
 raw = [("good", "Sunny again."), ("bad", "The train is late."), ("good", "Coffee!")]
 answer = ...  # replace the dots
-check_answer(answer, [1, 0, 1])
+written = (folder / "tweets.jsonl").exists()
+check_answer(answer if written else ..., [1, 0, 1])
 
 # %% [markdown]
 # ```{hint}
