@@ -196,7 +196,7 @@ def content_distribution(
 
     Returns:
         Rows that sum to 1 over the content tokens, in single precision or better. A row of zeros becomes uniform; one
-        without content, 0.
+        without content, 0. A row with a score that is NaN is NaN at every content token.
 
     Raises:
         ValueError: if ``normalise`` is neither of the two, ``temperature`` is not positive or ``smoothing`` is outside
@@ -217,7 +217,7 @@ def content_distribution(
     if normalise == "sum":
         # Dividing by the largest first keeps tiny and huge rows from under- and overflowing.
         # A row near the smallest float counts as zeros: its gradient, about 1 / largest, would overflow.
-        nonzero = largest > torch.finfo(scores.dtype).tiny ** 0.9
+        nonzero = ~(largest <= torch.finfo(scores.dtype).tiny ** 0.9)
         scaled = magnitude / torch.where(nonzero, largest, 1.0)
         distribution = scaled / scaled.sum(dim=-1, keepdim=True).clamp(min=0.5)
         distribution = torch.where(nonzero, distribution, uniform)
@@ -225,7 +225,7 @@ def content_distribution(
         if temperature <= 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         logits = ((magnitude - largest) / temperature).masked_fill(~content_mask, torch.finfo(scores.dtype).min)
-        distribution = logits.softmax(dim=-1) * content_mask
+        distribution = logits.softmax(dim=-1)
     else:
         raise ValueError(f"normalise must be 'sum' or 'softmax', got {normalise!r}")
-    return (1.0 - smoothing) * distribution + smoothing * uniform
+    return (1.0 - smoothing) * distribution.masked_fill(~content_mask, 0.0) + smoothing * uniform

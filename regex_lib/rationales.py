@@ -15,10 +15,14 @@ import pandas as pd
 from regex_lib.attributions import Explanation, attribute, word_scores, words_of
 from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
+from regex_lib.evaluation.prediction import labelled_texts
+from regex_lib.evaluation.protocol import check_attributions, names_of
 from regex_lib.models import TextClassifier
 from regex_lib.training import train
 
 __all__ = ["extract_rationales", "rationale_spans", "select_then_predict"]
+
+_TOKENIZED = 256  # texts in memory at once while those without content are looked for
 
 
 def extract_rationales(
@@ -53,8 +57,8 @@ def extract_rationales(
         **options: the method's own.
 
     Returns:
-        Rows in the same order: ``text`` (the rationale), ``label``, and ``spans``: for every piece of the rationale,
-        its first character in the original text and the one after its last.
+        Rows in the same order: ``text`` (the rationale), ``label``, ``spans``: for every piece of the rationale, its
+        first character in the original text and the one after its last, and ``words``: how many words it has.
 
     Raises:
         UserError: if the ratio is out of its range, the method is unknown, or a text is empty.
@@ -79,6 +83,7 @@ def extract_rationales(
             "text": [" ".join(text[a:b] for a, b in pieces) for text, pieces in zip(texts, spans, strict=True)],
             "label": dataset["label"][:],
             "spans": spans,
+            "words": [len(rationale_spans(one, ratio)) if one.words() else 0 for one in explanations],
         }
     )
 
@@ -112,13 +117,13 @@ def rationale_spans(explanation: Explanation, ratio: float, contiguous: bool = F
 
 def select_then_predict(
     classifier: TextClassifier,
-    data: Mapping[str, datasets.Dataset],
+    data: Mapping[str, datasets.Dataset | pd.DataFrame],
     new_classifier: Callable[[int], TextClassifier],
     attributions: Sequence[str] = ("random", "integrated_gradients"),
     *,
     ratio: float = 0.2,
     contiguous: bool = False,
-    out_of_domain: Mapping[str, datasets.Dataset] | None = None,
+    out_of_domain: Mapping[str, datasets.Dataset | pd.DataFrame] | None = None,
     seed: int = 0,
     max_train: int | None = None,
     max_length: int | None = None,
@@ -130,6 +135,7 @@ def select_then_predict(
 
     The new classifiers are trained by the recipe ``vanilla``, whatever the support model was trained by: what differs
     is what they read. Out of domain, the support model selects the rationales and the same new classifier reads them.
+    Texts without content tokens have no rationale, and are left out of every split.
 
     Args:
         classifier: the support model, trained on the full texts.
@@ -155,7 +161,8 @@ def select_then_predict(
         classes.
 
     Raises:
-        UserError: if a split is missing, a setting is out of its range, or the output folder cannot be written to.
+        UserError: if a split is missing or has no text with content, its columns or labels are not the model's, a name
+            or an option is unknown, a setting is out of its range, or the output folder cannot be written to.
 
     References:
         Jain et al. 2020; out of domain as in Chrysostomou and Aletras 2022, section 6.
@@ -165,11 +172,17 @@ def select_then_predict(
             raise UserError(f"there is no split {split!r}, only: {', '.join(data)}")
     if max_train is not None and max_train < 1:
         raise UserError(f"max_train must be 1 or more, got {max_train}")
-    full = data["train"] if max_train is None else data["train"].shuffle(seed=0)
-    full = full.select(range(min(len(full), max_train or len(full))))
-    tests = {"test": data["test"], **(out_of_domain or {})}
+    attributions, chosen = names_of("attributions", attributions), {"random": {"seed": seed}, **(options or {})}
+    check_attributions(attributions, chosen)
+    full = labelled_texts(data["train"], classifier)
+    if max_train is not None:
+        full = full.shuffle(seed=0).select(range(min(len(full), max_train)))
+    full = _with_content("train", full, classifier, max_length)
+    tests = {
+        name: _with_content(name, labelled_texts(rows, classifier), classifier, max_length)
+        for name, rows in {"test": data["test"], **(out_of_domain or {})}.items()
+    }
     full_text = {name: classify(classifier, rows, max_length=max_length) for name, rows in tests.items()}
-    chosen = {"random": {"seed": seed}, **(options or {})}
     folder = None if output_dir is None else Path(output_dir)
     table = []
     for method in attributions:
@@ -198,12 +211,25 @@ def select_then_predict(
                     "full_text_accuracy": full_text[name]["accuracy"],
                     "ratio": ratio,
                     "contiguous": contiguous,
-                    "words": sum(len(text.split()) for text in kept["text"]) / len(kept),
+                    "words": sum(kept["words"]) / len(kept),
                     "train_texts": len(full),
                     "examples": len(kept),
                 }
             )
     return pd.DataFrame(table)
+
+
+def _with_content(
+    name: str, rows: datasets.Dataset, classifier: TextClassifier, max_length: int | None
+) -> datasets.Dataset:
+    """The rows whose texts have content tokens."""
+    kept: list[int] = []
+    for start in range(0, len(rows), _TOKENIZED):
+        content = classifier.tokenize(rows[start : start + _TOKENIZED]["text"], max_length).content_mask
+        kept += (start + content.any(dim=1).nonzero().squeeze(1)).tolist()
+    if not kept:
+        raise UserError(f"no text of {name!r} has content tokens: there is nothing to select")
+    return rows if len(kept) == len(rows) else rows.select(kept)
 
 
 def _write(rows: datasets.Dataset, path: Path) -> None:

@@ -1,17 +1,22 @@
 """Evaluation against a second implementation: plain loops, one text at a time, attention written out, no planning."""
 
+import json
 import math
 
 import datasets
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from reference.unchecked import without_type_checks
 from sklearn.metrics import f1_score
 
 from regex_lib.attributions import METHODS, score_batch
 from regex_lib.errors import UserError
-from regex_lib.evaluation import ATTRIBUTIONS, COLUMNS, evaluate_faithfulness
+from regex_lib.evaluation import ATTRIBUTIONS, COLUMNS, Metric, classify, evaluate_faithfulness
+from regex_lib.evaluation import METRICS as METRICS_BY_NAME
+from regex_lib.masks import ranks
 
 TEXTS = [
     "a fine film",
@@ -25,6 +30,7 @@ LABELS = [1, 0, 0, 1, 0, 1]
 RATIOS = (0.1, 0.3, 0.5)
 OPTIONS = {"integrated_gradients": {"n_steps": 4, "quadrature": "midpoint"}}
 METRICS = ["sufficiency", "comprehensiveness"]
+many = settings(deadline=None, max_examples=30)
 
 
 def rows_of(texts=TEXTS, labels=LABELS):
@@ -276,9 +282,23 @@ def test_the_settings_are_kept(tiny):
     report = evaluate_faithfulness(tiny, rows_of(), ["random"], ratios=RATIOS, replacement="mask", seed=3, max_length=9)
     assert report.settings == {
         "metrics": ["sufficiency", "comprehensiveness"], "ratios": [0.1, 0.3, 0.5], "aopc": "mean", "level": "token",
-        "replacement": "mask", "precision": "fp32", "max_length": 9, "seed": 3, "left_out": 0,
+        "replacement": "mask", "precision": "fp32", "max_length": 9, "seed": 3,
+        "options": {"random": {"seed": 3}}, "metric_options": {}, "left_out": 0,
     }  # fmt: skip
     assert report.examples["truncated"].any()
+
+
+def test_the_options_are_kept_as_json_tells_them(tiny):
+    report = evaluate_faithfulness(
+        tiny, rows_of(), ["random"], ["loo_tau", "infidelity"], options={"random": {"seed": 5}, "lime": {}},
+        metric_options={"infidelity": {"samples": 3}, "naopc_sufficiency": {"method": "beam"}},
+    )  # fmt: skip
+    assert report.settings["options"] == {"random": {"seed": 5}, "lime": {}}
+    assert report.settings["metric_options"] == {"infidelity": {"samples": 3}, "naopc_sufficiency": {"method": "beam"}}
+    told = evaluate_faithfulness(tiny, rows_of(), ["random"], options={"random": {"seed": torch.tensor(5).item()},
+        "expected_gradients": {"references": torch.zeros(1), "n_samples": (1, 2)}}).settings["options"]  # fmt: skip
+    assert told["expected_gradients"] == {"references": "tensor([0.])", "n_samples": [1, 2]}
+    assert json.loads(json.dumps(told)) == told
 
 
 def test_a_constant_classifier_gets_defined_numbers_and_is_called_degenerate(make_tiny):
@@ -300,10 +320,9 @@ def test_texts_without_content_are_left_out_and_counted(make_tiny):
     assert report.classification == pytest.approx(whole.classification)
 
 
-@pytest.mark.parametrize("texts", [[], ["[SEP]", ""]])
-def test_data_without_any_content_are_refused(make_tiny, texts):
+def test_data_without_any_content_are_refused(make_tiny):
     with pytest.raises(UserError, match="no text has content tokens"):
-        evaluate_faithfulness(make_tiny(), rows_of(texts, [0] * len(texts)), ["random"])
+        evaluate_faithfulness(make_tiny(), rows_of(["[SEP]", ""], [0, 0]), ["random"])
 
 
 # Options
@@ -339,9 +358,53 @@ def test_options_reach_their_method(make_tiny, monkeypatch):
 
     values = []
     monkeypatch.setitem(METHODS, "constant", constant)
-    for options in (None, {"constant": {"value": 2.0}}, {"other": {"value": 3.0}}):
+    for options in (None, {"constant": {"value": 2.0}}, {"random": {"seed": 3}}):
         evaluate_faithfulness(make_tiny(), rows_of(), ["constant"], options=options)
     assert values == [1.0, 2.0, 1.0]
+
+
+@many
+@given(st.text("abcdefgh_", min_size=1), st.sampled_from(sorted(METHODS)), st.sampled_from(sorted(METRICS_BY_NAME)))
+def test_no_option_that_nothing_takes_is_accepted(make_tiny, option, method, metric):
+    classifier = make_tiny()
+    for given_options, name in (("options", method), ("metric_options", metric)):
+        with pytest.raises(UserError, match=f"{name}.* {option!r}"):
+            evaluate_faithfulness(classifier, rows_of(), **{given_options: {name: {option: 1}}})
+
+
+def test_a_method_or_metric_of_ones_own_may_take_any_option(make_tiny, monkeypatch):
+    def method(*inputs, **options):
+        taken.append(options)
+        return inputs[1].input_ids.float()
+
+    def compute(explained, *, shift=0.0):
+        return explained.scores.sum(dim=1) + shift
+
+    taken = []
+    monkeypatch.setitem(METHODS, "mine", method)
+    monkeypatch.setitem(METRICS_BY_NAME, "sum", Metric(compute))
+    table = evaluate_faithfulness(
+        make_tiny(), rows_of(), ["mine"], ["sum"], options={"mine": {"any": 1}}, metric_options={"sum": {"shift": -1e9}}
+    ).table
+    assert taken == [{"any": 1}]
+    assert table["sum"][0] < -1e8
+
+
+def test_an_option_of_a_planned_metric_is_one_that_its_plan_takes_as_well(make_tiny, monkeypatch):
+    def plan(explained, *, top=1):
+        return ranks(explained.scores, explained.chunk.removals.features.mask)[:, None] < top
+
+    def compute(explained, answers, *, top=1, power=1.0):
+        return answers[:, 0, 0] ** power
+
+    monkeypatch.setitem(METRICS_BY_NAME, "without_top", Metric(compute, plan=plan))
+    evaluate_faithfulness(
+        make_tiny(), rows_of(), ["random"], ["without_top"], metric_options={"without_top": {"top": 2}}
+    )
+    with pytest.raises(UserError, match=r"unknown without_top option 'power': .*Known: top"):
+        evaluate_faithfulness(
+            make_tiny(), rows_of(), ["random"], ["without_top"], metric_options={"without_top": {"power": 2.0}}
+        )
 
 
 def test_a_method_of_ones_own_that_differentiates_is_evaluated(tiny, monkeypatch):
@@ -386,6 +449,31 @@ def test_a_progress_bar_is_shown_when_asked_for(make_tiny, capsys):
     [
         ({"attributions": ["attentions"]}, "unknown attribution 'attentions': did you mean 'attention'"),
         ({"attributions": []}, "attributions must be one or more different names, got none"),
+        ({"attributions": "random"}, r"attributions must be a list of names, got 'random': put it into brackets"),
+        ({"metrics": "loo_tau"}, "metrics must be a list of names, got 'loo_tau': put it into brackets"),
+        ({"options": {"lmie": {}}}, "unknown attribution 'lmie': did you mean 'lime'"),
+        ({"options": {"n_steps": 5}}, "unknown attribution 'n_steps'"),
+        (
+            {"options": {"integrated_gradients": {"n_step": 5}}},
+            "unknown integrated_gradients option 'n_step': did you mean 'n_steps'",
+        ),
+        ({"options": {"random": {"seeds": 1}}}, "unknown random option 'seeds': did you mean 'seed'.* Known: seed$"),
+        ({"options": {"attention": {"layer": 1}}}, "attention has no options, got 'layer'"),
+        ({"options": {"lime": {"batch": None}}}, "unknown lime option 'batch'"),
+        (
+            {
+                "attributions": ["leave_one_out"],
+                "replacement": "mask",
+                "options": {"leave_one_out": {"replace": "pad"}},
+            },
+            "unknown leave_one_out option 'replace': did you mean 'replacement'",
+        ),
+        ({"metric_options": {"naopc_suficiency": {}}}, "unknown metric 'naopc_suficiency': did you mean"),
+        (
+            {"metric_options": {"naopc_sufficiency": {"beam": 3}}},
+            "unknown naopc_sufficiency option 'beam': did you mean 'beam_size'",
+        ),
+        ({"metric_options": {"sufficiency": {"ratios": [0.1]}}}, "sufficiency has no options, got 'ratios'"),
         ({"attributions": ["random", "random"]}, "one or more different names, got random, random"),
         ({"ratios": []}, r"ratios must lie above 0 and at most at 1, got \[\]"),
         ({"ratios": [0.0, 0.5]}, "ratios must lie above 0"),
@@ -413,6 +501,61 @@ def test_what_is_wrong_is_said(make_tiny, options, message):
 def test_a_label_that_the_model_does_not_have_is_refused(make_tiny, label):
     with pytest.raises(UserError, match=f"the data has label {label}, but the model has 2 classes"):
         evaluate_faithfulness(make_tiny(), rows_of(TEXTS[:2], [0, label]), ["random"])
+
+
+# Data as users have them
+
+
+def same_data():
+    """The same rows as tables, and with a format."""
+    rows = rows_of()
+    frame = rows.to_pandas()
+    numbered = frame.assign(label=frame["label"].astype("object"), more="x").set_index(pd.Index(range(7, 13)))
+    yes_or_no = rows.cast_column("label", datasets.Value("bool"))
+    return {
+        "frame": frame,
+        "frame with other columns": numbered,
+        "frame of booleans": frame.assign(label=frame["label"].astype(bool)),
+        "booleans": yes_or_no,
+        "formatted booleans": yes_or_no.with_format("numpy"),
+        "floats": rows.cast_column("label", datasets.Value("float64")),
+        "names": rows.cast_column("label", datasets.ClassLabel(names=["bad", "good"])),
+        **{kind: rows.with_format(kind) for kind in ("torch", "numpy", "pandas", "arrow")},
+    }
+
+
+@pytest.mark.parametrize("kind", same_data())
+def test_the_same_data_have_the_same_results_however_they_are_held(make_tiny, kind, tmp_path):
+    classifier, data = make_tiny(), same_data()[kind]
+    expected = evaluate_faithfulness(classifier, rows_of(), ["random"])
+    with without_type_checks():
+        for folder in (None, tmp_path):
+            report = evaluate_faithfulness(classifier, data, ["random"], output_dir=folder)
+            pd.testing.assert_frame_equal(report.examples, expected.examples)
+            assert report.classification == expected.classification
+        assert classify(classifier, data) == classify(classifier, rows_of())
+
+
+@pytest.mark.parametrize("work", [evaluate_faithfulness, classify])
+def test_data_that_cannot_be_used_are_told_at_once(make_tiny, work):
+    rows = rows_of()
+    frame = rows.to_pandas()
+    for data, message in (
+        (rows_of([], []), "the data has no rows"),
+        (frame.iloc[:0], "the data has no rows"),
+        (frame.drop(columns="label"), "the data has no column 'label', only: text; rename one"),
+        (
+            datasets.DatasetDict(train=rows, test=rows),
+            r"the data has splits: name one of train, test, as in data\['test'\]",
+        ),
+        ({"test": rows}, r"the data has splits: name one of test, as in data\['test'\]"),
+        (rows_of(["a film", None], [0, 1]), "the text in row 1 is no string: None"),
+        (pd.DataFrame({"text": ["a film", 3.5], "label": [0, 1]}), "the text in row 1 is no string: 3.5"),
+        (pd.DataFrame({"text": ["a film", "dull"], "label": [0, math.nan]}), "the data has label nan"),
+        (pd.DataFrame({"text": ["a film", "dull"], "label": ["bad", "good"]}), "the data has label 'bad'"),
+    ):
+        with without_type_checks(), pytest.raises(UserError, match=message):
+            work(make_tiny(), data)
 
 
 # Files

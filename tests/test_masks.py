@@ -410,6 +410,22 @@ def test_derivatives_of_a_distribution_agree_with_finite_differences(options):
     assert torch.autograd.gradgradcheck(distribution, scores)
 
 
+@many
+@given(scored_batches(), st.sampled_from(["sum", "softmax"]), st.floats(0, 0.9), st.data())
+def test_a_score_that_is_no_number_makes_its_text_no_distribution(case, normalise, smoothing, data):
+    scores, content, _ = case
+    expected = content_distribution(scores, content, normalise=normalise, smoothing=smoothing)
+    row = data.draw(st.integers(0, len(scores) - 1))
+    broken = scores.clone()
+    broken[row, data.draw(st.integers(0, scores.shape[1] - 1))] = math.nan
+    found = content_distribution(broken, content, normalise=normalise, smoothing=smoothing)
+    if broken[row][content[row]].isnan().any():
+        assert found[row][content[row]].isnan().all()
+        assert not found[row][~content[row]].any()
+        found[row] = expected[row]
+    assert torch.equal(found, expected)
+
+
 def test_an_unknown_normalisation_is_refused():
     with pytest.raises(ValueError, match="normalise must be 'sum' or 'softmax', got 'max'"):
         content_distribution(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), normalise="max")

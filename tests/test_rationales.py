@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.unchecked import without_type_checks
 from typer.testing import CliRunner
 
 import regex_lib
@@ -201,6 +202,74 @@ def test_what_is_missing_is_told(make_tiny, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write '.*file/random/train\.parquet'"):
         select_then_predict(make_tiny(), DATA, make_tiny, output_dir=tmp_path / "file")
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "[SEP]"])
+def test_texts_without_content_are_left_out_of_every_split(make_tiny, empty):
+    def table_of(data, elsewhere):
+        support = make_tiny(layers=1)
+        return select_then_predict(
+            support, data, lambda seed: make_tiny(layers=1, seed=seed), ["attention"], ratio=0.4,
+            out_of_domain={"elsewhere": elsewhere}, epochs=1.0,
+        )  # fmt: skip
+
+    def with_empty(rows):
+        return datasets.Dataset.from_dict({"text": [empty, *rows["text"], empty], "label": [0, *rows["label"], 1]})
+
+    expected = table_of(DATA, ROWS.select(range(4)))
+    found = table_of({name: with_empty(rows) for name, rows in DATA.items()}, with_empty(ROWS.select(range(4))))
+    assert found["examples"].tolist() == [6, 4]
+    assert found["train_texts"].tolist() == [18, 18]
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_data_without_any_content_are_refused_before_any_training(make_tiny):
+    nothing = datasets.Dataset.from_dict({"text": ["", "[SEP]"], "label": [0, 1]})
+    for data, other in (({**DATA, "train": nothing}, {}), (DATA, {"elsewhere": nothing})):
+        name = "elsewhere" if other else "train"
+        with pytest.raises(UserError, match=f"no text of {name!r} has content tokens"):
+            select_then_predict(make_tiny(), data, no_training, out_of_domain=other)
+
+
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_words_are_counted_as_they_are_selected(make_tiny, minilm, contiguous):
+    rows = datasets.Dataset.from_dict({"text": ["fine, film! really, very-good.", "\u200b"], "label": [1, 0]})
+    assert extract_rationales(minilm, rows, "random", 0.75, contiguous)["words"][:] == [6, 0]
+    data = {"train": rows.select([0]), "test": rows.select([0])}
+    table = select_then_predict(
+        make_tiny(), data, lambda seed: make_tiny(seed=seed), ["random"], ratio=0.75, contiguous=contiguous, epochs=1.0
+    )
+    assert table["words"].tolist() == [6.0]
+
+
+def no_training(seed):
+    raise AssertionError("nothing should be trained")
+
+
+@pytest.mark.parametrize(
+    ("attributions", "options", "message"),
+    [
+        ("random", None, "attributions must be a list of names, got 'random': put it into brackets"),
+        (["random", "atention"], None, "unknown attribution 'atention': did you mean 'attention'"),
+        (["random"], {"integrated_gradient": {}}, "unknown attribution 'integrated_gradient': did you mean"),
+        (["random"], {"integrated_gradients": {"steps": 3}}, "unknown integrated_gradients option 'steps'"),
+    ],
+)
+def test_wrong_names_are_told_before_any_training(make_tiny, attributions, options, message):
+    with without_type_checks(), pytest.raises(UserError, match=message):
+        select_then_predict(make_tiny(), DATA, no_training, attributions, options=options)
+
+
+def test_splits_are_taken_as_tables_too(make_tiny):
+    def table_of(data):
+        return select_then_predict(
+            make_tiny(layers=1), data, lambda seed: make_tiny(layers=1, seed=seed), ["attention"], epochs=1.0,
+            max_train=7, out_of_domain={"elsewhere": data["test"]},
+        )  # fmt: skip
+
+    expected = table_of(DATA)
+    pd.testing.assert_frame_equal(table_of({name: rows.to_pandas() for name, rows in DATA.items()}), expected)
+    pd.testing.assert_frame_equal(table_of({name: rows.with_format("torch") for name, rows in DATA.items()}), expected)
 
 
 # The command

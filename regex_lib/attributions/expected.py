@@ -102,6 +102,8 @@ def _drawing(
         special = set(classifier.tokenizer.all_special_ids)
         ids = torch.tensor([i for i in sorted(classifier.tokenizer.get_vocab().values()) if i not in special])
         return lambda generator, samples, tokens: ids[torch.randint(len(ids), (samples, tokens), generator=generator)]
+    if isinstance(references, str):
+        raise UserError("references must be a list of texts, got a single one: put it into brackets")
     batch = classifier.tokenize(references or [""])
     contents = [row[content] for row, content in zip(batch.input_ids.cpu(), batch.content_mask.cpu(), strict=True)]
     if not all(len(content) for content in contents):

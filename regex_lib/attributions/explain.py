@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,15 +62,26 @@ def score_batch(
     """Scores of one batch by a method's name: 0 outside the content mask, without a graph.
 
     Args:
-        classifier: what to explain; should be in evaluation mode.
+        classifier: what to explain; should be in evaluation mode. It must not be made in inference mode.
         batch: from :meth:`regex_lib.models.TextClassifier.tokenize`.
         method: a name in :data:`regex_lib.attributions.METHODS`.
         target: the class to explain, per example.
         **options: the method's own.
     """
-    with torch.enable_grad():  # a method that needs gradients gets them, wherever it is called from
-        scores = find_method(method)(classifier, batch, target, **options)
+    with torch.inference_mode(False), torch.enable_grad():  # a method gets its gradients, wherever it is called from
+        batch = replace(
+            batch,
+            input_ids=_differentiable(batch.input_ids),
+            attention_mask=_differentiable(batch.attention_mask),
+            content_mask=_differentiable(batch.content_mask),
+        )
+        scores = find_method(method)(classifier, batch, _differentiable(target), **options)
     return scores.detach().masked_fill(~batch.content_mask, 0.0)
+
+
+def _differentiable(tensor: Tensor) -> Tensor:
+    """What was made in inference mode is copied, because no gradient can be taken with it."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def attribute(

@@ -1,5 +1,6 @@
 """Attributions from gradients with respect to the input embeddings, taken per position."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -105,6 +106,12 @@ def input_x_gradient(
 ) -> Float[Tensor, "batch tokens"]:
     r"""Input times gradient, :math:`e_i \cdot \nabla_{e_i} f_c(e)`, summed over the embedding dimension. Signed.
 
+    It says what a longer embedding would change. Of a model that normalises each embedding before anything else
+    (DeBERTa, ModernBERT) it is 0 by construction: the prediction depends on directions only, and what is left to rank
+    is rounding, or the normalisation's epsilon. ``attribute(..., "input_x_gradient")`` warns where the magnitudes of a
+    batch's scores sum to less than a thousandth of its :math:`\|e_i\| \|\nabla_{e_i} f_c\|`. Use
+    :func:`gradient_norm` or :func:`regex_lib.attributions.integrated_gradients` there.
+
     Args:
         forward: embeddings and attention mask to logits.
         embeddings: the input embeddings.
@@ -140,6 +147,9 @@ def smooth_grad(
 
     .. math:: a_i = e_i \cdot \frac1n \sum_{k=1}^n \nabla_{e_i} f_c(e + \epsilon_k), \qquad
         \epsilon_{k,i} \sim \mathcal N\Big(0,\, \tfrac{\sigma^2 \|e_i\|^2}{D} I\Big)
+
+    Of a model that normalises each embedding before anything else (DeBERTa, ModernBERT), the scores are 0 by
+    construction but for the noise, as :func:`input_x_gradient`'s are: where there is little of it, they are chance.
 
     Args:
         forward: embeddings and attention mask to logits.
@@ -196,7 +206,9 @@ def baseline_embeddings(
         classifier: gives the embeddings.
         batch: the input.
         baseline: ``"pad"`` or ``"mask"`` for that token's embedding, ``"zero"`` for the zero vector, ``"mean"`` for
-            the mean of the embedding matrix.
+            the mean of the embedding matrix. The zero vector has no direction, which a model that normalises its
+            embeddings before anything else cannot do without: see
+            :func:`regex_lib.attributions.integrated_gradients`. A padding token's embedding can be zero, too.
 
     Raises:
         ValueError: if ``baseline`` is none of the four.
@@ -226,8 +238,19 @@ def _gradient_norm(
 def _input_x_gradient(
     classifier: TextClassifier, batch: TokenBatch, target: Int64[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
-    embeddings = classifier.embed(batch.input_ids)
-    return input_x_gradient(classifier.forward_func(), embeddings, batch.attention_mask, target)
+    embeddings = classifier.embed(batch.input_ids).detach()
+    gradient = target_gradient(classifier.forward_func(), embeddings, batch.attention_mask, target)
+    scores = (embeddings * gradient).sum(dim=-1)
+    lengths = (embeddings.norm(dim=-1) * gradient.norm(dim=-1))[batch.content_mask].float()
+    found = scores[batch.content_mask].float().abs()
+    # A single token may be at right angles to its gradient by chance.
+    if len(lengths) > 1 and lengths.any() and found.sum() <= 1e-3 * lengths.sum():
+        warnings.warn(
+            "input_x_gradient is next to 0 by construction: this model's prediction hardly depends on the length of "
+            "an embedding; use gradient_norm or integrated_gradients",
+            stacklevel=2,
+        )
+    return scores
 
 
 @register("smooth_grad")

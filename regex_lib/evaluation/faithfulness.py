@@ -4,6 +4,7 @@ Texts are taken in chunks of similar length. What all attributions and metrics r
 planned first; repeats are dropped; the rest runs in full batches: one forward pass per distinct input.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 from regex_lib.errors import UserError
 from regex_lib.evaluation.measuring import measure
 from regex_lib.evaluation.prediction import Precision, labelled_texts, predictor
-from regex_lib.evaluation.protocol import Convention, Protocol
+from regex_lib.evaluation.protocol import Convention, Protocol, names_of
 from regex_lib.evaluation.removals import Level, Replacement
 from regex_lib.evaluation.report import FaithfulnessReport
 from regex_lib.evaluation.shards import ShardFolder, Shards, frames_of
@@ -38,7 +39,7 @@ DEFAULT_METRICS = ("sufficiency", "comprehensiveness")
 
 def evaluate_faithfulness(
     classifier: TextClassifier,
-    dataset: datasets.Dataset,
+    dataset: datasets.Dataset | pd.DataFrame,
     attributions: Sequence[str] = ATTRIBUTIONS,
     metrics: Sequence[str] = DEFAULT_METRICS,
     *,
@@ -86,7 +87,7 @@ def evaluate_faithfulness(
 
     Args:
         classifier: what to explain; put into evaluation mode for the time of the call.
-        dataset: rows of ``text`` and ``label``.
+        dataset: rows of ``text`` and ``label``: a data set of any format, or a table.
         attributions: names in :data:`regex_lib.attributions.METHODS`.
         metrics: names in :data:`regex_lib.evaluation.METRICS`.
         ratios: the sizes of the rationale.
@@ -114,9 +115,9 @@ def evaluate_faithfulness(
         The report.
 
     Raises:
-        UserError: if a name is unknown, a setting or a label is out of its range, the data has other columns, no
-            example has content, the model or an attribution gives no numbers, or the output folder cannot be written
-            to.
+        UserError: if a name or an option is unknown, a setting or a label is out of its range, the data has other
+            columns, no rows or a text that is no string, no example has content, the model or an attribution gives no
+            numbers, or the output folder cannot be written to.
 
     References:
         DeYoung et al. 2020, section 4; Carton et al. 2020; Chrysostomou and Aletras 2022, section 3.
@@ -129,8 +130,8 @@ def evaluate_faithfulness(
         [['random', 2], ['attention', 2]]
     """
     protocol = Protocol(
-        attributions=tuple(attributions),
-        metrics=tuple(metrics),
+        attributions=names_of("attributions", attributions),
+        metrics=names_of("metrics", metrics),
         ratios=tuple(map(float, ratios)),
         aopc=aopc,
         level=level,
@@ -222,6 +223,7 @@ def _report(
     probabilities.scatter_(1, predictions.long()[:, None], confidence[:, None])
     total, count = (pd.concat(parts).groupby(level=0, sort=False).sum() for parts in (sums, counts))
     means = total / count  # over the examples that have a score
+    options = {"options": protocol.options, "metric_options": protocol.metric_options}
     metrics = dict.fromkeys(name.partition("@")[0] for name in means)
     points = [
         {"attribution": name, "ratio": ratio, **{metric: means.loc[name, f"{metric}@{ratio}"] for metric in metrics}}
@@ -241,6 +243,7 @@ def _report(
             "precision": protocol.precision,
             "max_length": protocol.max_length,
             "seed": seed,
+            **json.loads(json.dumps(options, default=repr)),
             "left_out": texts - len(labels),
         },
     )

@@ -1,9 +1,10 @@
 """What a classifier says of texts: accuracy and calibration, and probabilities without a graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import datasets
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -13,7 +14,7 @@ from regex_lib.errors import UserError
 from regex_lib.metrics import classification_report
 from regex_lib.models import TextClassifier, evaluating
 
-__all__ = ["Precision", "PredictEmbedded", "classify", "labelled_texts", "predictor"]
+__all__ = ["Precision", "PredictEmbedded", "check_finite", "classify", "labelled_texts", "predictor"]
 
 Precision = Literal["fp32", "bf16"]
 
@@ -24,19 +25,23 @@ PredictEmbedded = Callable[
 
 
 def classify(
-    classifier: TextClassifier, dataset: datasets.Dataset, *, batch_size: int = 64, max_length: int | None = None
+    classifier: TextClassifier,
+    dataset: datasets.Dataset | pd.DataFrame,
+    *,
+    batch_size: int = 64,
+    max_length: int | None = None,
 ) -> dict[str, float]:
     """Accuracy, macro-F1 and expected calibration error on a data set.
 
     Args:
         classifier: what to measure; in evaluation mode for the time of the call.
-        dataset: rows of ``text`` and ``label``.
+        dataset: rows of ``text`` and ``label``: a data set of any format, or a table.
         batch_size: texts per pass; those of similar length are batched together.
         max_length: cut longer texts; the model's maximum by default.
 
     Raises:
-        UserError: if the data has other columns, a label is not one of the model's classes, or ``batch_size`` is below
-            1.
+        UserError: if the data has other columns, no rows or a text that is no string, a label is not one of the
+            model's classes, the model gives no numbers, or ``batch_size`` is below 1.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -53,20 +58,56 @@ def classify(
             batch = classifier.tokenize([texts[row] for row in rows], max_length)
             parts.append(predict(classifier.embed(batch.input_ids), batch.attention_mask).cpu())
             order += rows
-    return classification_report(torch.cat(parts), torch.tensor([labels[row] for row in order]))
+    probabilities = torch.cat(parts)
+    check_finite(probabilities, order)
+    return classification_report(probabilities, torch.tensor([labels[row] for row in order]))
 
 
-def labelled_texts(dataset: datasets.Dataset, classifier: TextClassifier) -> datasets.Dataset:
-    """The columns ``text`` and ``label`` of a data set.
+def check_finite(answers: Float[Tensor, "inputs classes"], rows: Sequence[int]) -> None:
+    """Refuse what a model says where it is not finite.
+
+    Args:
+        answers: logits or probabilities.
+        rows: which example of the data each is about.
 
     Raises:
-        UserError: if it has no such column, or a label is not one of the model's classes.
+        UserError: if any is not; it names the example.
     """
+    finite = answers.isfinite().all(dim=1)
+    if not finite.all():
+        row = rows[int((~finite).nonzero()[0])]
+        raise UserError(
+            f"the model's output for example {row} is not finite: check its weights, and the precision it runs in"
+        )
+
+
+def labelled_texts(dataset: datasets.Dataset | pd.DataFrame, classifier: TextClassifier) -> datasets.Dataset:
+    """The columns ``text`` and ``label`` of a data set of any format, or of a table: strings and whole numbers.
+
+    Raises:
+        UserError: if it has no such column, no rows or several splits, a text is no string, or a label is not one of
+            the model's classes.
+    """
+    if isinstance(dataset, dict):
+        names = list(dataset)
+        raise UserError(f"the data has splits: name one of {', '.join(names)}, as in data[{names[-1]!r}]")
+    table = isinstance(dataset, pd.DataFrame)
+    names = list(dataset.columns) if table else dataset.column_names
     for column in ("text", "label"):
-        if column not in dataset.column_names:
-            raise UserError(f"the data has no column {column!r}, only: {', '.join(dataset.column_names)}; rename one")
-    classifier.check_labels(dataset["label"])
-    return dataset.select_columns(["text", "label"])
+        if column not in names:
+            raise UserError(f"the data has no column {column!r}, only: {', '.join(map(str, names))}; rename one")
+    if not len(dataset):
+        raise UserError("the data has no rows")
+    rows = dataset if table else dataset.with_format(None).select_columns(["text", "label"])
+    for row, text in enumerate(rows["text"]):
+        if not isinstance(text, str):
+            raise UserError(f"the text in row {row} is no string: {text!r}")
+    labels = list(rows["label"])
+    classifier.check_labels(labels)
+    if table:
+        return datasets.Dataset.from_dict({"text": list(rows["text"]), "label": [int(label) for label in labels]})
+    whole = rows.features["label"].dtype.startswith(("int", "uint"))
+    return rows if whole else rows.cast_column("label", datasets.Value("int64"))
 
 
 def predictor(classifier: TextClassifier, *, precision: Precision = "fp32", compiled: bool = False) -> PredictEmbedded:

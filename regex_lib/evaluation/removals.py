@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from regex_lib.attributions.words import words_of
-from regex_lib.errors import UserError
-from regex_lib.evaluation.prediction import PredictEmbedded
+from regex_lib.evaluation.prediction import PredictEmbedded, check_finite
 from regex_lib.masks import drop, replace
 from regex_lib.models import TextClassifier, TokenBatch
 
@@ -200,12 +199,7 @@ class Removals:
                 embeddings = self._classifier.embed(ids)
             parts.append(self._predict(embeddings, attended))
         answers = torch.cat(parts).cpu()[order.argsort()]
-        finite = answers.isfinite().all(dim=1)
-        if not finite.all():
-            row = self._rows[int(example_index[~finite][0])]
-            raise UserError(
-                f"the model's output for example {row} is not finite: check its weights, and the precision it runs in"
-            )
+        check_finite(answers, [self._rows[example] for example in example_index.tolist()])
         return answers
 
 

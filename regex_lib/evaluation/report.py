@@ -56,7 +56,8 @@ class FaithfulnessReport:
     classification: dict[str, float]
     """Accuracy, macro-F1 and expected calibration error on the same examples."""
     settings: dict[str, Any]
-    """Ratios, replacement, seed and the like, and how many texts were left out because they have no content tokens."""
+    """Ratios, replacement, seed, options and the like, as JSON tells them, and how many texts were left out because
+    they have no content tokens."""
 
     def __init__(
         self,

@@ -22,7 +22,11 @@ __all__ = ["ShardFolder", "Shards", "cannot_write", "digest_of", "frames_of", "w
 
 
 def weights_digest(classifier: TextClassifier) -> str:
-    """SHA-256 of a model's weights and configuration and of its tokenizer: equal where they predict alike."""
+    """SHA-256 of a model's weights and configuration and of its tokenizer: equal where they predict alike.
+
+    The tokenizer is its backend, and what stands beside it: which tokens pad, mask and structure a text, how much of it
+    is read, from which end, and whether special tokens are known in it.
+    """
     digest = hashlib.sha256()
     config = classifier.model.config.to_dict()
     for name in ("_name_or_path", "transformers_version", "id2label", "label2id"):
@@ -30,7 +34,11 @@ def weights_digest(classifier: TextClassifier) -> str:
     tokenizer = json.loads(classifier.tokenizer.backend_tokenizer.to_str())
     for name in ("padding", "truncation"):  # left over from the last call
         tokenizer.pop(name, None)
-    digest.update(json.dumps([config, tokenizer], sort_keys=True, default=str).encode())
+    beside = [
+        *(classifier.pad_id, classifier.mask_id, sorted(classifier.boundary_ids), classifier.max_length),
+        *(classifier.tokenizer.truncation_side, classifier.tokenizer.split_special_tokens),
+    ]
+    digest.update(json.dumps([config, tokenizer, beside], sort_keys=True, default=str).encode())
     for name, weights in sorted(classifier.model.state_dict().items()):
         digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
         digest.update(weights.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

@@ -101,7 +101,7 @@ def gradient_penalty(
         norm: ``"squared_l2"`` sums squares; ``"l21"`` sums each token's L2 norm; ``"l1"`` sums magnitudes.
 
     Returns:
-        A scalar, 0 or more: the mean over the batch.
+        A scalar, 0 or more: the mean over the batch, in single precision or better.
 
     Raises:
         ValueError: if ``norm`` is none of the three.
@@ -111,6 +111,7 @@ def gradient_penalty(
         >>> [gradient_penalty(gradient, norm=norm).item() for norm in ("squared_l2", "l21", "l1")]
         [29.0, 7.0, 9.0]
     """
+    gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))  # half precision has no such squares
     if norm == "squared_l2":
         sizes = gradient.square().sum(dim=(1, 2))
     elif norm == "l21":

@@ -52,6 +52,7 @@ def text_rank(
             "window must be 2 or more, damping in [0, 1) and iterations 0 or more, "
             f"got {window}, {damping} and {iterations}"
         )
+    content_mask = content_mask.bool()
     same = (input_ids[:, :, None] == input_ids[:, None, :]) & content_mask[:, None, :]
     first = same.int().argmax(dim=-1)  # where a token's id occurs first: the vertex of that id
     vertex = content_mask & (first == torch.arange(input_ids.shape[1], device=input_ids.device))

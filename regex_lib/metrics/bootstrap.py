@@ -6,11 +6,15 @@ from functools import lru_cache
 from math import prod
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from scipy import stats
 from torch import Tensor
 
-__all__ = ["Interval", "bootstrap_interval", "paired_bootstrap"]
+__all__ = ["Interval", "bootstrap_interval", "paired_bootstrap", "tensor_of"]
+
+Scores = Float[Tensor, "*seeds examples"] | ArrayLike
 
 _CHUNK = 250  # resamples held in memory at once
 _KEPT = 4_000_000  # weights kept for the next grid of the same shape: 32 MB
@@ -30,9 +34,7 @@ class Interval:
     """How many examples every seed has a number for."""
 
 
-def bootstrap_interval(
-    scores: Float[Tensor, "*seeds examples"], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
+def bootstrap_interval(scores: Scores, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
     r"""A confidence interval of the mean for new seeds *and* new examples.
 
     Each resample draws seeds with replacement, and examples with replacement: the same ones for all seeds, because all
@@ -44,7 +46,8 @@ def bootstrap_interval(
     the t distribution. One row is a bootstrap over examples alone.
 
     Args:
-        scores: a score for each seed and example, or for each example. An example with a NaN in any seed is left out.
+        scores: a score for each seed and example, (seeds, examples), or for each example, (examples): a tensor, an
+            array, a table, a column or lists. An example with a NaN in any seed is left out.
         level: the confidence.
         resamples: how many; 2,000 resolve the ends of a 95 % interval.
         seed: of the resampling.
@@ -67,7 +70,8 @@ def bootstrap_interval(
     """
     if not 0.0 < level < 1.0 or resamples < 1:
         raise ValueError(f"level must be between 0 and 1 and resamples 1 or more, got {level} and {resamples}")
-    grid = scores.detach().double().cpu().numpy().reshape(prod(scores.shape[:-1]), scores.shape[-1])
+    given = tensor_of(scores)
+    grid = given.double().cpu().numpy().reshape(prod(given.shape[:-1]), given.shape[-1])
     grid = grid[:, ~np.isnan(grid).any(axis=0)]
     if not grid.size:
         return Interval(np.nan, np.nan, np.nan, level, len(grid), 0)
@@ -84,14 +88,24 @@ def bootstrap_interval(
 
 
 def paired_bootstrap(
-    ours: Float[Tensor, "*seeds examples"],
-    theirs: Float[Tensor, "*seeds examples"],
+    ours: Scores,
+    theirs: Scores,
     *,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
     """The :func:`bootstrap_interval` of the mean difference of two systems on the same seeds and examples.
+
+    Args:
+        ours: scores as there, (seeds, examples) or (examples).
+        theirs: the other system's, for the same seeds and examples at the same places.
+        level: the confidence.
+        resamples: how many.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: if their shapes differ, or an option is out of its range.
 
     Example:
         >>> import torch
@@ -100,7 +114,22 @@ def paired_bootstrap(
         >>> round(interval.estimate, 2), interval.seeds, interval.examples
         (0.25, 2, 3)
     """
-    return bootstrap_interval(ours - theirs, level=level, resamples=resamples, seed=seed)
+    first, second = tensor_of(ours), tensor_of(theirs)
+    if first.shape != second.shape:
+        raise ValueError(f"ours and theirs must have the same shape, got {(*first.shape,)} and {(*second.shape,)}")
+    return bootstrap_interval(first - second, level=level, resamples=resamples, seed=seed)
+
+
+def tensor_of(scores: Scores) -> Float[Tensor, "*shape"]:
+    """Scores as floating-point numbers without a graph; tensors of them stay what they are.
+
+    Example:
+        >>> tensor_of([True, False]), tensor_of(np.float32([0.5]))
+        (tensor([1., 0.], dtype=torch.float64), tensor([0.5000], dtype=torch.float64))
+    """
+    if not isinstance(scores, Tensor):
+        return torch.tensor(np.asarray(scores, dtype=float))
+    return scores.detach() if scores.is_floating_point() else scores.double()
 
 
 def _resampled_means(grid: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -60,9 +60,9 @@ def calibration_error_terms(
 
 
 def macro_f1_terms(
-    labels: Int64[Tensor, " examples"], predicted: Int64[Tensor, " examples"]
+    labels: Int64[Tensor, " examples"], predicted: Int64[Tensor, " examples"], classes: int | None = None
 ) -> Float64[Tensor, " examples"]:
-    r"""A number for each example, whose mean is the macro-F1 over the classes that the labels have.
+    r"""A number for each example, whose mean is the macro-F1.
 
     No example has an F1 of its own, so its mean would vary less from sample to sample than the score does. These are
     the terms of its linear approximation, with :math:`a = 2\,tp` and :math:`b = 2\,tp + fp + fn` of one example:
@@ -74,17 +74,26 @@ def macro_f1_terms(
     Args:
         labels: the true classes.
         predicted: the predicted ones.
+        classes: how many there are: those that no label has count with 0, as in :func:`classification_report`. By
+            default the classes that the labels have.
+
+    Raises:
+        ValueError: if there are fewer classes than the labels have.
 
     Example:
         >>> macro_f1_terms(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])).mean().item()
         0.6666666666666666
     """
+    found = labels.unique()
+    if classes is not None and classes < len(found):
+        raise ValueError(f"the labels have {len(found)} classes, got classes={classes}")
     terms = []
-    for one in labels.unique():
+    for one in found:
         true, given = (labels == one).double(), (predicted == one).double()
         hits, both = 2 * true * given, true + given
         score = hits.mean() / both.mean()
         terms.append(score + (hits - score * both) / both.mean())
+    terms += [torch.zeros_like(terms[0])] * ((classes or 0) - len(found))
     return torch.stack(terms).mean(dim=0)
 
 

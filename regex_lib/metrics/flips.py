@@ -45,7 +45,8 @@ def flip_fraction(
         features: how many tokens there are in all.
 
     Returns:
-        In (0, 1], lower is better; 1.0 also where no step changes the class, NaN for an example without tokens.
+        In (0, 1], in single precision or better; lower is better. 1.0 also where no step changes the class, NaN for an
+        example without tokens.
 
     Raises:
         ValueError: if a first step is not the full text.
@@ -63,4 +64,4 @@ def flip_fraction(
     predicted = probabilities.argmax(dim=-1)
     flipped = (predicted != predicted[:, :1]) & (removed <= features[:, None])
     least = torch.where(flipped, removed, features[:, None]).amin(dim=1)
-    return least.to(probabilities.dtype) / features
+    return least.to(torch.promote_types(probabilities.dtype, torch.float32)) / features

@@ -5,6 +5,7 @@ numbers can be compared between models, once each model is verified to use the s
 :func:`regex_lib.checks.evaluate_shortcuts`.
 """
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -26,23 +27,22 @@ def planted_precision(
         content_mask: true where a token counts.
 
     Returns:
-        In [0, 1]: 1 if the planted tokens rank above all others. A random ranking of n tokens gives k / n on average.
-        NaN without planted tokens.
+        In [0, 1], in single precision or better: 1 if the planted tokens rank above all others. A random ranking of n
+        tokens gives k / n on average. NaN without planted tokens.
 
     References:
         Bastings et al. 2022.
 
     Example:
-        >>> import torch
         >>> content = torch.ones(2, 4, dtype=torch.bool)
         >>> planted = torch.tensor([[True, False, False, True], [False, True, False, False]])
         >>> planted_precision(torch.tensor([[0.9, 0.2, 0.5, 0.1], [0.1, 0.8, 0.2, 0.3]]), planted, content)
         tensor([0.5000, 1.0000])
     """
-    true = planted & content_mask
+    true = planted.bool() & content_mask.bool()
     k = true.sum(dim=-1)
     found = (top_k_mask(scores, content_mask, k) & true).sum(dim=-1)
-    return found.to(scores.dtype) / k  # 0 / 0 is NaN
+    return found.to(torch.promote_types(scores.dtype, torch.float32)) / k  # 0 / 0 is NaN
 
 
 def planted_rank(
@@ -58,18 +58,17 @@ def planted_rank(
         content_mask: true where a token counts.
 
     Returns:
-        Between (k + 1) / 2, where the k planted tokens rank above all others, and n - (k - 1) / 2. A random ranking of
-        n tokens gives (n + 1) / 2 on average. NaN without planted tokens.
+        Between (k + 1) / 2, where the k planted tokens rank above all others, and n - (k - 1) / 2, in single precision
+        or better. A random ranking of n tokens gives (n + 1) / 2 on average. NaN without planted tokens.
 
     References:
         Bastings et al. 2022.
 
     Example:
-        >>> import torch
         >>> planted = torch.tensor([[True, False, False, True]])
         >>> planted_rank(torch.tensor([[0.9, 0.2, 0.5, 0.1]]), planted, torch.ones(1, 4, dtype=torch.bool))
         tensor([2.5000])
     """
-    true = planted & content_mask
+    true = planted.bool() & content_mask.bool()
     places = (ranks(scores, content_mask) + 1).masked_fill(~true, 0).sum(dim=-1)
-    return places.to(scores.dtype) / true.sum(dim=-1)  # 0 / 0 is NaN
+    return places.to(torch.promote_types(scores.dtype, torch.float32)) / true.sum(dim=-1)  # 0 / 0 is NaN

@@ -46,7 +46,8 @@ def soft_sufficiency(
         samples: how many draws to average; each costs a pass. The paper draws once.
 
     Returns:
-        In [0, 1]. See :func:`regex_lib.metrics.is_degenerate` on where it means nothing.
+        In [0, 1], or NaN where an attribution is not finite. See :func:`regex_lib.metrics.is_degenerate` on where it
+        means nothing.
 
     Raises:
         ValueError: if ``samples`` is below 1.
@@ -102,7 +103,8 @@ def scaled_attribution(
 ) -> Float[Tensor, "batch tokens"]:
     """Scores moved and stretched so that the content tokens of each example span [0, 1]; 0 elsewhere.
 
-    The lowest score becomes 0 and the highest 1. Equal scores, and the score of a single token, become one half.
+    The lowest score becomes 0 and the highest 1. Equal scores, and the score of a single token, become one half. If one
+    of an example's scores is NaN, so are all of them.
 
     Example:
         >>> content = torch.tensor([[False, True, True, True]])
@@ -112,7 +114,7 @@ def scaled_attribution(
     content_mask = content_mask.bool()
     lowest = attribution.masked_fill(~content_mask, torch.inf).amin(dim=-1, keepdim=True)
     highest = attribution.masked_fill(~content_mask, -torch.inf).amax(dim=-1, keepdim=True)
-    differ = highest > lowest
+    differ = ~(highest <= lowest)
     # Halves first: the difference of the two largest floats would be infinite.
     span = torch.where(differ, highest / 2 - lowest / 2, 1.0)
     scaled = (attribution / 2 - torch.where(differ, lowest / 2, 0.0)) / span
@@ -163,4 +165,5 @@ def _perturbed(
     for _ in range(samples):
         keep = soft_keep_mask(keep_probability, content_mask, embeddings.shape[-1], generators)
         answers.append(probability_of(embeddings * keep))
-    return torch.stack(answers)
+    defined = ~keep_probability.isnan().any(dim=-1)
+    return torch.stack(answers).where(defined, torch.nan)

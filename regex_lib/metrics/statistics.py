@@ -2,7 +2,8 @@
 
 Pairs with NaN, where a metric is undefined for either system, are left out, and every result says how many are left.
 What cannot be computed from too few pairs is NaN; systems that never differ have the effect 0 and the p-value 1. For
-intervals see :func:`regex_lib.metrics.paired_bootstrap`.
+intervals see :func:`regex_lib.metrics.paired_bootstrap`. Scores are tensors, arrays, columns of tables or lists, each
+of one dimension, with those of the same example at the same place.
 """
 
 from collections.abc import Sequence
@@ -10,8 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from scipy import stats
 from torch import Tensor
+
+from regex_lib.metrics.bootstrap import tensor_of
 
 __all__ = [
     "EffectSize",
@@ -22,6 +26,9 @@ __all__ = [
     "wilcoxon_signed_rank",
     "win_rate",
 ]
+
+
+Scores = Float[Tensor, " pairs"] | ArrayLike
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,20 @@ class EffectSize:
     pairs: int
 
 
-def wilcoxon_signed_rank(ours: Float[Tensor, " pairs"], theirs: Float[Tensor, " pairs"]) -> SignedRankTest:
+def wilcoxon_signed_rank(ours: Scores, theirs: Scores) -> SignedRankTest:
     """Wilcoxon's signed-rank test that paired scores have the same distribution; pairs without a difference drop out.
 
     Pairs must be independent: average over seeds first, so that there is one pair for each example.
 
+    Args:
+        ours: a score for each example, (pairs).
+        theirs: the other system's, (pairs).
+
     Returns:
         ``pairs`` counts all pairs; the p-value is NaN without any, and 1 where none of them differ.
+
+    Raises:
+        ValueError: if scores have more dimensions than one, or their lengths differ.
 
     References:
         Wilcoxon 1945. Exact for up to 50 untied pairs, by ``scipy.stats.wilcoxon``.
@@ -80,11 +94,18 @@ def wilcoxon_signed_rank(ours: Float[Tensor, " pairs"], theirs: Float[Tensor, " 
     return SignedRankTest(float(statistic), float(p_value), differences.size)
 
 
-def win_rate(ours: Float[Tensor, " pairs"], theirs: Float[Tensor, " pairs"]) -> WinRate:
+def win_rate(ours: Scores, theirs: Scores) -> WinRate:
     """How often our score is the higher one, and the sign test that either is as likely; ties say nothing there.
+
+    Args:
+        ours: a score for each example, (pairs).
+        theirs: the other system's, (pairs).
 
     Returns:
         Rate and p-value are NaN without pairs; with ties only, .5 and 1.
+
+    Raises:
+        ValueError: if scores have more dimensions than one, or their lengths differ.
 
     Example:
         >>> import torch
@@ -100,11 +121,18 @@ def win_rate(ours: Float[Tensor, " pairs"], theirs: Float[Tensor, " pairs"]) -> 
     return WinRate(wins, losses, ties, (wins + ties / 2) / differences.size, p_value)
 
 
-def effect_size(ours: Float[Tensor, " pairs"], theirs: Float[Tensor, " pairs"]) -> EffectSize:
+def effect_size(ours: Scores, theirs: Scores) -> EffectSize:
     """Cohen's d for paired scores (d_z) and the matched-pairs rank-biserial correlation; positive in our favour.
+
+    Args:
+        ours: a score for each example, (pairs).
+        theirs: the other system's, (pairs).
 
     Returns:
         Both are 0 where no pair differs. With one pair d_z is NaN, with none both are.
+
+    Raises:
+        ValueError: if scores have more dimensions than one, or their lengths differ.
 
     References:
         Cohen 1988, section 2.3.5; Kerby 2014.
@@ -147,6 +175,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def _differences(ours: Float[Tensor, " pairs"], theirs: Float[Tensor, " pairs"]) -> np.ndarray:
-    differences = (ours.detach().double() - theirs.detach().double()).cpu().numpy()
+def _differences(ours: Scores, theirs: Scores) -> np.ndarray:
+    first, second = tensor_of(ours), tensor_of(theirs)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(
+            f"paired scores must have one dimension and the same length, got {(*first.shape,)} and {(*second.shape,)}"
+        )
+    differences = (first.double() - second.double()).cpu().numpy()
     return differences[~np.isnan(differences)]

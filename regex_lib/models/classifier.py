@@ -66,9 +66,9 @@ class TextClassifier(nn.Module):
         tokenizer: its fast tokenizer.
 
     Raises:
-        UserError: if the tokenizer has no offsets or no padding token that the model embeds, or ends every text of a
-            decoder with it; or the model is of another family, has fewer than two classes, or classes that do not
-            exclude each other.
+        UserError: if the tokenizer has no offsets, no padding token, a padding or mask token that the model does not
+            embed, or ends every text of a decoder with its padding; or the model is of another family, has fewer than
+            two classes, or classes that do not exclude each other.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -176,7 +176,7 @@ class TextClassifier(nn.Module):
             max_length: cut texts to this many tokens, special ones included; the model's own maximum by default.
 
         Raises:
-            UserError: if ``max_length`` is above the model's maximum.
+            UserError: if ``texts`` is a single string, or ``max_length`` is above the model's maximum.
         """
         longest = self.max_length if max_length is None else max_length
         if not 3 <= longest <= self.max_length:

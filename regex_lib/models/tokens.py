@@ -46,17 +46,19 @@ def check_tokenizer(tokenizer: Any, embedded: int) -> None:
         embedded: how many tokens the model embeds.
 
     Raises:
-        UserError: if it has no character offsets, or no padding token that the model embeds.
+        UserError: if it has no character offsets, no padding token, or a padding or mask token that the model does not
+            embed.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"{type(tokenizer).__name__} has no character offsets: load its fast version")
     if tokenizer.pad_token_id is None:
         raise UserError("the tokenizer has no padding token: set tokenizer.pad_token first, to its eos_token say")
-    if tokenizer.pad_token_id >= embedded:
-        raise UserError(
-            f"the padding token is number {tokenizer.pad_token_id}, but the model embeds {embedded} tokens: "
-            "call model.resize_token_embeddings(len(tokenizer)) first"
-        )
+    for name, number in (("padding", tokenizer.pad_token_id), ("mask", tokenizer.mask_token_id)):
+        if number is not None and number >= embedded:
+            raise UserError(
+                f"the {name} token is number {number}, but the model embeds {embedded} tokens: "
+                "call model.resize_token_embeddings(len(tokenizer)) first"
+            )
 
 
 def boundary_ids(tokenizer: Any) -> set[int]:
@@ -77,7 +79,12 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> TokenBatc
         tokenizer: a fast tokenizer with a padding token.
         texts: one string or more.
         max_length: in tokens, special ones included.
+
+    Raises:
+        UserError: if ``texts`` is a single string, whose letters would be taken for texts.
     """
+    if isinstance(texts, str):
+        raise UserError("texts must be a list of texts, got a single one: put it into brackets")
     encoded = tokenizer(
         list(texts),
         padding=True,

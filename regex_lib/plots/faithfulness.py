@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from regex_lib.errors import UserError
 from regex_lib.evaluation import FaithfulnessReport
 from regex_lib.plots.style import RECIPE_COLOURS, figure_style
 
@@ -27,7 +28,14 @@ def faithfulness_bars(reports: Mapping[str, FaithfulnessReport]) -> Figure:
 
     Returns:
         The figure, not yet shown.
+
+    Raises:
+        UserError: if a report lacks one of the two metrics.
     """
+    for name, report in reports.items():
+        for metric in _METRICS:
+            if metric not in report.examples:
+                raise UserError(f"the report of {name!r} has no {metric}: evaluate with metrics={list(_METRICS)}")
     rows = pd.concat([report.examples.assign(model=name) for name, report in reports.items()], ignore_index=True)
     rows["attribution"] = rows["attribution"].str.replace("_", " ")
     with figure_style():

@@ -11,7 +11,7 @@ from rich.text import Text
 from regex_lib.attributions import Explanation
 from regex_lib.errors import UserError
 
-__all__ = ["Heatmap", "heatmap", "terminal_heatmap"]
+__all__ = ["Heatmap", "heatmap", "pieces", "terminal_heatmap"]
 
 # Orange and blue stay apart for every common kind of colour blindness. For grey, strength is also in the lightness, and
 # the sign of a strong token in its underline.
@@ -60,7 +60,8 @@ def heatmap(
 
     The deeper a colour, the stronger the token. Those of more than half the largest magnitude are underlined too, with
     a dashed line if they speak against the class, so that a grey print tells them apart. Scores are scaled by the
-    largest magnitude in each explanation, as the legend says. A text alternative names the strongest words.
+    largest magnitude in each explanation, as the legend says. Where several tokens stand for one character, their
+    scores are summed first. A text alternative names the strongest words.
 
     Args:
         explanations: from :func:`regex_lib.attributions.attribute`; one, several, or several with a title each.
@@ -84,7 +85,7 @@ def terminal_heatmap(explanation: Explanation, label_names: Sequence[str] | None
     """The same colours for a terminal that has them; ``rich`` leaves them out where it has none."""
     text = Text()
     text.append(_caption(explanation, label_names) + "\n", style="bold")
-    for piece, share in _pieces(explanation):
+    for piece, share in _shares(explanation):
         if share == 0.0:
             text.append(piece)
         else:
@@ -94,8 +95,28 @@ def terminal_heatmap(explanation: Explanation, label_names: Sequence[str] | None
     return text
 
 
+def pieces(explanation: Explanation) -> list[tuple[str, list[int]]]:
+    """The whole text in pieces, each with the numbers of the tokens that it stands for; none between tokens.
+
+    Several tokens may stand for one character (an emoji in bytes): it is shown once, and all of them belong to it. Of a
+    token that overlaps the one before, the rest is shown.
+
+    Example:
+        >>> pieces(Explanation("ok 🙂", "attention", [(0, 2), (3, 4), (3, 4)], [0.1, 0.2, 0.3], 0, 0, 0.8, False))
+        [('ok', [0]), (' ', []), ('🙂', [1, 2])]
+    """
+    found: list[tuple[str, list[int]]] = [("", [])]
+    end = 0
+    for number, (start, stop) in enumerate(explanation.offsets):
+        if stop > end:
+            found += [(explanation.text[end:start], []), (explanation.text[max(start, end) : stop], [])]
+            end = stop
+        found[-1][1].append(number)
+    return [(piece, tokens) for piece, tokens in [*found, (explanation.text[end:], [])] if piece]
+
+
 def _figure(explanation: Explanation, caption: str) -> str:
-    spans = "".join(_span(piece, share) for piece, share in _pieces(explanation))
+    spans = "".join(_span(piece, share) for piece, share in _shares(explanation))
     note = "<em> (the end of the text did not fit into the model)</em>" if explanation.truncated else ""
     alternative = html.escape(f"{caption}. Strongest words: {_strongest(explanation)}.")
     return (
@@ -117,18 +138,11 @@ def _span(piece: str, share: float) -> str:
     )
 
 
-def _pieces(explanation: Explanation) -> list[tuple[str, float]]:
-    """The whole text in pieces, each with its score as a share of the largest magnitude; 0 between tokens."""
-    largest = max((abs(score) for score in explanation.scores), default=0.0) or 1.0
-    pieces, end = [], 0
-    for (start, stop), score in zip(explanation.offsets, explanation.scores, strict=True):
-        if start > end:
-            pieces.append((explanation.text[end:start], 0.0))
-        # Several tokens may stand for one character (an emoji in bytes): it is shown once.
-        if stop > end:
-            pieces.append((explanation.text[max(start, end) : stop], score / largest))
-            end = stop
-    return [*pieces, (explanation.text[end:], 0.0)]
+def _shares(explanation: Explanation) -> list[tuple[str, float]]:
+    """The pieces of the text, each with its score as a share of the largest magnitude; 0 between tokens."""
+    totals = [(piece, sum(explanation.scores[number] for number in tokens)) for piece, tokens in pieces(explanation)]
+    largest = max((abs(total) for _, total in totals), default=0.0) or 1.0
+    return [(piece, total / largest) for piece, total in totals]
 
 
 def _tint(share: float) -> tuple[int, int, int]:

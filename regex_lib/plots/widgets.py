@@ -12,6 +12,7 @@ from regex_lib.errors import UserError
 from regex_lib.losses import virtual_adversarial_perturbation
 from regex_lib.masks import replace, token_budget, top_k_mask
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
+from regex_lib.plots.heatmap import pieces
 
 __all__ = ["mask_ratio_stepper", "perturbation_slider"]
 
@@ -30,25 +31,34 @@ def mask_ratio_stepper(
     classifier: TextClassifier,
     explanation: Explanation,
     ratios: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
+    *,
+    max_length: int | None = None,
 ) -> ipywidgets.VBox:
     """Step through the share of tokens that is removed, strongest first, and see what is left of the prediction.
 
     Each step shows the text with the strongest tokens struck out, and two probabilities of the explained class: without
     these tokens, which falls for a comprehensive explanation, and with them alone, which holds for a sufficient one. A
-    removed token is replaced by padding in place, as in the library's protocol.
+    removed token is replaced by padding in place, as in the library's protocol. A character that several tokens stand
+    for is struck out when one of them is removed.
 
     Args:
         classifier: what was explained; in evaluation mode for the time of the call.
         explanation: from :func:`regex_lib.attributions.attribute`.
         ratios: the steps, each in [0, 1].
+        max_length: what the explanation was made with; the model's maximum by default.
 
     Raises:
-        UserError: if there are no ratios, or the explanation has no scores.
+        UserError: if there are no ratios, or the explanation has no scores, or not those of the text's tokens.
         ValueError: if a ratio is outside [0, 1].
     """
     if not ratios or not explanation.scores:
         raise UserError("there is nothing to step through: give at least one ratio, and a text with content tokens")
-    batch = classifier.tokenize([explanation.text])
+    batch = classifier.tokenize([explanation.text], max_length)
+    if len(explanation.scores) != batch.content_mask.sum():
+        raise UserError(
+            f"the explanation has {len(explanation.scores)} scores, but its text has {int(batch.content_mask.sum())} "
+            "content tokens: give the max_length that it was made with"
+        )
     scores = torch.zeros(batch.input_ids.shape, device=classifier.device)
     scores[batch.content_mask] = torch.tensor(explanation.scores, device=classifier.device)
     label, frames = classifier.label_names[explanation.target], []
@@ -124,13 +134,11 @@ def _slider(description: str, options: Sequence[str], frames: Sequence[str]) -> 
 
 def _struck(explanation: Explanation, struck: Sequence[bool]) -> str:
     """The text with some of its tokens struck out."""
-    parts, end = [], 0
-    for (start, stop), gone in zip(explanation.offsets, struck, strict=True):
-        token = html.escape(explanation.text[max(start, end) : stop])
-        parts += [html.escape(explanation.text[end:start]), f"<del>{token}</del>" if gone else token]
-        end = max(end, stop)
-    rest = html.escape(explanation.text[end:])
-    return f'<p dir="auto" style="margin:0;white-space:pre-wrap;overflow-wrap:anywhere">{"".join(parts)}{rest}</p>'
+    parts = []
+    for piece, tokens in pieces(explanation):
+        shown = html.escape(piece)
+        parts.append(f"<del>{shown}</del>" if any(struck[number] for number in tokens) else shown)
+    return f'<p dir="auto" style="margin:0;white-space:pre-wrap;overflow-wrap:anywhere">{"".join(parts)}</p>'
 
 
 def _bars(title: str, rows: dict[str, float]) -> str:

@@ -1,6 +1,7 @@
 """The settings of :func:`regex_lib.training.train` as transformers takes them, and training that fits into memory."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -9,12 +10,13 @@ import torch
 import transformers
 from accelerate.utils import find_executable_batch_size
 from accelerate.utils.memory import should_reduce_batch_size
+from transformers.trainer_callback import ExportableState
 
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier
 from regex_lib.training.trainer import RegexTrainer
 
-__all__ = ["Precision", "arguments", "check_settings", "fit"]
+__all__ = ["Precision", "arguments", "check_settings", "clock", "fit"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -61,8 +63,7 @@ def arguments(
         checkpoint_activations: trade time for memory.
     """
     batch_size, early = settings["batch_size"], settings["patience"] is not None
-    steps = int(settings["train_texts"] * min(1, settings["epochs"])) // batch_size
-    return transformers.TrainingArguments(
+    args = transformers.TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings["epochs"],
         per_device_train_batch_size=texts_at_once,
@@ -79,14 +80,42 @@ def arguments(
         save_steps=save_every or 500,
         save_total_limit=2,
         load_best_model_at_end=early,
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model="loss" if early else None,
         activation_checkpointing=checkpoint_activations,
-        logging_steps=max(1, steps // 4),
         report_to="tensorboard" if tensorboard else "none",
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         seed=settings["seed"],
     )
+    texts_a_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    steps = int(settings["train_texts"] * min(1, settings["epochs"])) // texts_a_step
+    args.logging_steps = max(1, steps // 4)
+    return args
+
+
+def clock() -> Any:
+    """A callback whose ``seconds`` are the time since it was made, and that of the legs before a training is resumed.
+
+    Checkpoints keep it with the states of the other callbacks.
+    """
+    started = time.perf_counter()
+
+    class TrainingClock(transformers.TrainerCallback, ExportableState):
+        def __init__(self, earlier: float = 0.0) -> None:
+            self.earlier = earlier
+
+        @property
+        def seconds(self) -> float:
+            return self.earlier + time.perf_counter() - started
+
+        def state(self) -> dict[str, Any]:
+            return {"args": {"earlier": self.seconds}, "attributes": {}}
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            state.stateful_callbacks.setdefault(type(self).__name__, self.state())  # a checkpoint may lack it
+
+    return TrainingClock()
 
 
 def fit(

@@ -132,6 +132,8 @@ class Passes:
         """The texts with their least important tokens, or any tokens, masked."""
         recipe, batch = self.recipe, self.batch
         budget = token_budget(batch.content_mask, recipe.mask_ratio, rounding="down")
+        if recipe.masking == "delete":
+            budget = budget.minimum(batch.attention_mask.sum(dim=-1) - 1)  # a token must be left to read
         if recipe.selector == "random":
             masked = random_k_mask(batch.content_mask, budget)
         else:

@@ -103,7 +103,9 @@ class Recipe:
         "integrated_gradients"
     )
     """What guides. ``"input_gradient"`` is (x - baseline) times the gradient of the loss, and ``"gradient_norm"`` its
-    norm: both cost nothing where that gradient is at hand. ``"text_rank"`` does not look at the model."""
+    norm: both cost nothing where that gradient is at hand. ``"text_rank"`` does not look at the model. Of a model that
+    normalises each embedding before anything else (DeBERTa, ModernBERT), ``"input_gradient"`` is 0 by construction
+    where the padding token's embedding is zero: use ``"gradient_norm"`` there."""
     attribution_steps: int = 3
     """Steps of the Integrated Gradients."""
     attribution_noise: float = 0.0
@@ -112,7 +114,8 @@ class Recipe:
     mask_ratio: float = 0.3
     """Share of the content tokens that are masked: the paper's K."""
     masking: Literal["mask", "pad", "delete"] = "mask"
-    """What becomes of them: the mask token, the padding token, or nothing, so that the text gets shorter."""
+    """What becomes of them: the mask token, the padding token, or nothing, so that the text gets shorter. Of a text
+    without special tokens, one token is never deleted."""
     selector: Literal["lowest", "random"] = "lowest"
     """Which tokens are masked: those whose attribution is smallest in magnitude or, as a control, any."""
     target: Literal["attribution", "shuffled"] = "attribution"

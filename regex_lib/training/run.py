@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from regex_lib.models import TextClassifier
 from regex_lib.models.loading import has_classification_head
 from regex_lib.packages import package_versions
 from regex_lib.training.checkpoints import disk_failures, last_checkpoint
-from regex_lib.training.fitting import Precision, arguments, check_settings, fit
+from regex_lib.training.fitting import Precision, arguments, check_settings, clock, fit
 from regex_lib.training.recipe import Recipe, find_recipe
 from regex_lib.training.trainer import RegexTrainer
 
@@ -46,7 +45,7 @@ class TrainingRun:
     validation: dict[str, float]
     """Accuracy, macro-F1 and calibration on the validation split, if there is one."""
     seconds: float
-    """How long the training took."""
+    """How long the training took. If it was resumed, the time up to the checkpoint counts too."""
     device: str
     """Where it ran."""
     packages: dict[str, str | None]
@@ -96,7 +95,7 @@ def train(
         precision: ``"bf16"`` and ``"fp16"`` are mixed precision, the weights in float32; fp16 needs a GPU.
         save_every: steps between checkpoints, of which the last two are kept; none by default.
         resume: go on from the last complete checkpoint in ``output_dir``, if there is one. On the same machine the
-            weights end as if nothing had happened.
+            weights end as if nothing had happened. With ``patience`` the validation texts must be the same too.
         patience: stop when the validation loss has not fallen for so many epochs, and keep the best epoch's weights.
         tensorboard: write the logs for TensorBoard to ``output_dir``/runs too; needs the package ``tensorboard``.
         checkpoint_activations: compute the layers again in the backward pass instead of keeping what they computed.
@@ -107,9 +106,9 @@ def train(
         The record of the run.
 
     Raises:
-        UserError: if there is nothing to train on, a setting or a label is out of its range, the output folder
-            cannot be written or holds checkpoints that are not to be resumed, the run to be resumed had other
-            settings, or there is not enough memory for a single text.
+        UserError: if there is nothing to train on, the validation split has no text, a setting or a label is out of
+            its range, the output folder cannot be written or holds checkpoints that are not to be resumed, the run to
+            be resumed had other settings or texts, or there is not enough memory for a single text.
         FloatingPointError: if a term of the loss, a gradient, or a weight in the end, is not finite.
     """
     name, recipe = (recipe, find_recipe(recipe)) if isinstance(recipe, str) else ("custom", recipe)
@@ -124,14 +123,17 @@ def train(
         raise UserError("patience saves a checkpoint every epoch: leave out save_every")
     if patience and "validation" not in data:
         raise UserError("patience needs a validation split")
+    if "validation" in data and not len(data["validation"]):
+        raise UserError("there is no text in the validation split: leave it out")
     settings = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "train_texts": len(train_split),
         "max_length": max_length, "seed": seed, "precision": precision, "patience": patience, **(provenance or {}),
     }  # fmt: skip
     check_settings(settings)
     folder = None if output_dir is None else _writable(Path(output_dir))
-    texts = json.dumps([train_split["text"][:], train_split["label"][:]])
-    facts = {"processes": os.environ.get("WORLD_SIZE", "1"), "texts": hashlib.sha256(texts.encode()).hexdigest()}
+    facts = {"processes": os.environ.get("WORLD_SIZE", "1"), "texts": _fingerprint(train_split)}
+    if patience:  # then they decide which weights are kept
+        facts["validation_texts"] = _fingerprint(data["validation"])
     plan = {"recipe": asdict(recipe), "settings": settings, "facts": facts}
     checkpoint = None
     if folder is not None and (save_every or resume or patience):
@@ -145,15 +147,15 @@ def train(
         early = [transformers.EarlyStoppingCallback(patience)] if patience else []
         trainer = RegexTrainer(
             classifier, recipe, args, train_dataset=train_split, eval_dataset=data.get("validation"),
-            max_length=max_length, callbacks=[*early, *(callbacks or [])],
+            max_length=max_length, callbacks=[timer, *early, *(callbacks or [])],
         )  # fmt: skip
         trainer.remove_callback(transformers.PrinterCallback)
         return trainer
 
-    started = time.perf_counter()
+    timer = clock()
     with tempfile.TemporaryDirectory() as scratch:  # transformers makes its folder even where it saves nothing
         trainer = fit(lambda texts_at_once: trainer_of(texts_at_once, scratch), classifier, batch_size, checkpoint)
-    seconds = time.perf_counter() - started
+    seconds = trainer.pop_callback(type(timer)).seconds  # resumed, it is another one
     if not all(parameter.isfinite().all() for parameter in classifier.parameters()):
         raise FloatingPointError("the weights are not finite after the last step")
     run = TrainingRun(
@@ -165,7 +167,7 @@ def train(
             "texts_cut": sum(trainer.train_dataset["truncated"]),
             "texts_without_content": sum(not any(mask) for mask in trainer.train_dataset["content_mask"]),
         },
-        history=[entry for entry in trainer.state.log_history if entry.keys() & recipe.weights_at(0.0).keys()],
+        history=[entry for entry in trainer.state.log_history if "loss" in entry],
         validation=_validation(trainer) if "validation" in data else {},
         seconds=round(seconds, 1),
         device=device_name(classifier.device),
@@ -232,6 +234,11 @@ def _check_same(plan: dict[str, Any], known: dict[str, Any], checkpoint: Path) -
                     f"cannot resume {str(checkpoint)!r}: its {name} was {known.get(part, {}).get(name)!r}, "
                     f"and is {value!r} now"
                 )
+
+
+def _fingerprint(split: datasets.Dataset) -> str:
+    """Of texts and labels."""
+    return hashlib.sha256(json.dumps([split["text"][:], split["label"][:]]).encode()).hexdigest()
 
 
 def _writable(folder: Path) -> Path:

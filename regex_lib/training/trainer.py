@@ -141,6 +141,18 @@ class RegexTrainer(transformers.Trainer):
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._counts.update(terms.keys())
 
+    def _init_training_state(
+        self, max_steps: int, steps_per_epoch: int, epochs: int, resume_from_checkpoint: str | None, trial: Any
+    ) -> tuple[int, int]:
+        """Where the training begins. One that had ended has no epoch left, where its control's state is restored."""
+        begin = super()._init_training_state(max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial)
+        if resume_from_checkpoint is None or not self.args.restore_callback_states_from_checkpoint:
+            return begin
+        if self.state.best_global_step:  # the folder may have been moved
+            best = Path(resume_from_checkpoint).with_name(f"checkpoint-{self.state.best_global_step}")
+            self.state.best_model_checkpoint = str(best) if best.is_dir() else None
+        return (epochs, 0) if self.control.should_training_stop else begin
+
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler | None:
         """The order of the texts."""
         sampler = super()._get_train_sampler(train_dataset)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reference.unchecked import without_type_checks
 from torch.testing import assert_close
 
-from regex_lib.attributions import METHODS, attribute, find_method, register
+from regex_lib.attributions import METHODS, attribute, find_method, register, score_batch
 from regex_lib.errors import UserError
 
 TEXTS = ["dull and very bad acting but a great plot", "a fine film", "never", "not great not bad"]
@@ -166,6 +166,36 @@ def test_the_mode_is_restored_after_an_error_too(tiny, monkeypatch):
 def test_a_model_in_training_mode_is_explained_without_dropout(tiny):
     expected = attribute(tiny, TEXTS, "input_x_gradient")
     assert attribute(tiny.train(), TEXTS, "input_x_gradient") == expected
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_works_in_inference_mode(make_tiny, method):
+    classifier = make_tiny()
+    expected = attribute(classifier, TEXTS, method)
+    batch, target = classifier.tokenize(TEXTS), torch.tensor([0, 1, 1, 0])
+    scores = score_batch(classifier, batch, method, target)
+    with torch.inference_mode():
+        assert attribute(classifier, TEXTS, method) == expected
+        assert torch.equal(score_batch(classifier, batch, method, target), scores)
+        batch, target = classifier.tokenize(TEXTS), torch.tensor([0, 1, 1, 0])
+        assert target.is_inference()
+        assert torch.equal(score_batch(classifier, batch, method, target), scores)
+        assert torch.is_inference_mode_enabled()
+
+
+def test_a_method_of_ones_own_and_targets_work_in_inference_mode(make_tiny, own_method):
+    classifier = make_tiny()
+    expected = attribute(classifier, TEXTS, own_method, target=[0, 1, 0, 1])
+    with torch.inference_mode():
+        assert attribute(classifier, TEXTS, own_method, target=torch.tensor([0, 1, 0, 1])) == expected
+
+
+@pytest.mark.parametrize("kind", ["deberta-v2", "modernbert", "gpt2", "llama"])
+def test_other_families_work_in_inference_mode(make_tiny, kind):
+    classifier = make_tiny(kind)
+    with torch.inference_mode():
+        found = attribute(classifier, TEXTS, "gradient_norm")
+    assert found == attribute(classifier, TEXTS, "gradient_norm")
 
 
 # Tokens and words of the text

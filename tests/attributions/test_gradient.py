@@ -134,6 +134,42 @@ def test_input_x_gradient_is_exact_on_a_linear_function(point):
     assert_close(input_x_gradient(linear, x, attended, target), torch.stack([(x[0] * weights).sum(-1), x[1].sum(-1)]))
 
 
+@pytest.mark.parametrize("kind", ["deberta-v2", "modernbert"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_sees_only_directions_has_no_input_x_gradient_and_says_so(make_tiny, kind, dtype):
+    classifier = make_tiny(kind).to(dtype)
+    batch, target = classifier.tokenize(WORDS), torch.tensor([0, 1, 1])
+    with pytest.warns(UserWarning, match="use gradient_norm or integrated_gradients") as told:
+        scores = score_batch(classifier, batch, "input_x_gradient", target)
+    assert len(told) == 1
+    lengths = classifier.embed(batch.input_ids).norm(dim=-1) * score_batch(classifier, batch, "gradient_norm", target)
+    assert scores.abs().sum() < 1e-3 * lengths.sum()
+
+
+def test_an_input_x_gradient_made_by_the_norms_epsilon_is_told_too(make_tiny):
+    """At the width and the initial size of the real model's embeddings, single tokens are above a thousandth."""
+    classifier = make_tiny("modernbert", hidden_size=768, num_attention_heads=12)
+    torch.nn.init.normal_(classifier.model.get_input_embeddings().weight, std=0.02)
+    with pytest.warns(UserWarning, match="hardly depends on the length of an embedding"):
+        score_batch(classifier, classifier.tokenize(WORDS), "input_x_gradient", torch.tensor([0, 1, 1]))
+
+
+def test_a_single_token_or_a_gradient_of_zero_tells_nothing_about_the_model(make_tiny):
+    alone, flat = make_tiny("deberta-v2"), make_tiny("bert")
+    torch.nn.init.zeros_(flat.model.classifier.weight)
+    for classifier, text in ((alone, "never"), (flat, "a fine film")):
+        batch = classifier.tokenize([text])
+        score_batch(classifier, batch, "input_x_gradient", torch.tensor([1]))
+
+
+def test_knowing_that_costs_no_pass(make_tiny):
+    classifier, passes = make_tiny("deberta-v2"), []
+    classifier.register_forward_pre_hook(lambda *call: passes.append(call))
+    with pytest.warns(UserWarning, match="hardly depends"):
+        score_batch(classifier, classifier.tokenize(WORDS), "input_x_gradient", torch.tensor([0, 1, 1]))
+    assert len(passes) == 1
+
+
 def test_gradients_of_the_model_are_left_alone(make_tiny):
     classifier = make_tiny()
     batch = classifier.tokenize(WORDS)

@@ -365,9 +365,11 @@ def test_the_trapezoids_of_the_tolerance_mode_are_captums():
     """With pieces of equal length and no halving it is captum's trapezoid rule, whose points are one more."""
     forward, embeddings, attended, target = case((3, 5, 1))
     baselines = baselines_of(embeddings, attended)
-    ours = integrated_gradients(
-        forward, embeddings, baselines, attended, target, n_steps=8, quadrature="midpoint", tolerance=1e-9, max_steps=8
-    )
+    with pytest.warns(UserWarning, match="3 of 3 examples are not complete with 8 pieces"):
+        ours = integrated_gradients(
+            forward, embeddings, baselines, attended, target,
+            n_steps=8, quadrature="midpoint", tolerance=1e-9, max_steps=8,
+        )  # fmt: skip
     expected = captum.attr.IntegratedGradients(forward).attribute(
         embeddings, baselines, target=target, additional_forward_args=(attended,), n_steps=9, method="riemann_trapezoid"
     )
@@ -384,8 +386,82 @@ def test_max_steps_bounds_the_work():
         return forward(points, attention_mask)
 
     baselines = baselines_of(embeddings, attended)
-    integrated_gradients(counting, embeddings, baselines, attended, target, n_steps=3, tolerance=1e-12, max_steps=20)
+    options = {"n_steps": 3, "tolerance": 1e-12, "max_steps": 20}
+    with pytest.warns(UserWarning, match="not complete with 12 pieces"):
+        integrated_gradients(counting, embeddings, baselines, attended, target, **options)
     assert sum(calls) == 3 * 13, "3, 6 and 12 pieces, but not 24"
+
+
+def test_examples_that_stay_incomplete_are_told_with_the_worst_error():
+    """The first example does not bend; of the second, one piece gets 1 where the logit changes by 1/2."""
+    embeddings, attended = torch.tensor([[[1.0]], [[2.0]]]), torch.ones(2, 1, dtype=torch.bool)
+
+    def forward(points, attention_mask):
+        return torch.where(points > 1, (points - 1).square() / 2, torch.zeros_like(points)).flatten(1)
+
+    arguments = forward, embeddings, torch.zeros(2, 1, 1), attended, torch.tensor([0, 0])
+    message = "1 of 2 examples are not complete with 1 pieces .*: the worst relative error is 1"
+    with pytest.warns(UserWarning, match=message) as told:
+        scores = integrated_gradients(*arguments, n_steps=1, tolerance=0.1, max_steps=1)
+    assert len(told) == 1
+    assert scores.tolist() == [[0.0], [1.0]]
+
+
+# From nothing
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "gemma", "deberta-v2", "modernbert"])
+def test_a_baseline_without_direction_is_told_where_the_scores_miss_the_change(make_tiny, kind):
+    classifier = make_tiny(kind)
+    batch, target = classifier.tokenize(TEXTS), torch.tensor([0, 1, 1, 0])
+    remedy = "mask" if kind in ("deberta-v2", "modernbert") else "mean"  # which has no mask token
+    padding = [] if kind == "modernbert" else [{}]  # whose row is zero, too, in other new models
+    for options in [{"baseline": "zero"}, *padding]:
+        with pytest.warns(UserWarning, match=f"has no direction.*: use baseline='{remedy}'") as told:
+            score_batch(classifier, batch, "integrated_gradients", target, **options)
+        assert len(told) == 1
+    score_batch(classifier, batch, "integrated_gradients", target, baseline=remedy)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2", "electra"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_baseline_of_zeros_is_fine_where_positions_are_added_to_it(make_tiny, kind, dtype):
+    classifier = make_tiny(kind).to(dtype)
+    batch = classifier.tokenize(TEXTS)
+    score_batch(classifier, batch, "integrated_gradients", torch.tensor([0, 1, 1, 0]), baseline="zero")
+
+
+def test_too_few_steps_on_a_smooth_path_are_not_taken_for_a_jump(make_tiny):
+    classifier = make_tiny("distilbert")
+    batch, target = classifier.tokenize(TEXTS), torch.tensor([0, 1, 1, 0])
+    few, many = (
+        score_batch(classifier, batch, "integrated_gradients", target, baseline="zero", n_steps=n).sum(dim=1)
+        for n in (1, 100)
+    )
+    assert (few - many).abs().max() > 0.1
+
+
+def test_a_text_without_content_is_complete_whatever_the_rounding(make_tiny):
+    classifier = make_tiny()
+    batch = classifier.tokenize([*TEXTS, "[SEP]"])
+    score_batch(classifier, batch, "integrated_gradients", torch.tensor([0, 1, 1, 0, 0]), tolerance=0.1)
+
+
+def test_only_a_baseline_of_zeros_costs_two_passes_more(make_tiny):
+    classifier, passes = make_tiny(), []
+    batch, target = classifier.tokenize(["a fine film"]), torch.tensor([1])
+    classifier.register_forward_pre_hook(lambda *call: passes.append(call))
+    for baseline, expected in (("mask", 4), ("zero", 6)):
+        passes.clear()
+        score_batch(classifier, batch, "integrated_gradients", target, baseline=baseline, n_steps=4)
+        assert len(passes) == expected
+
+
+def test_a_tolerance_that_no_number_of_steps_keeps_is_told(make_tiny):
+    classifier = make_tiny("qwen2")
+    batch, target = classifier.tokenize(TEXTS), torch.tensor([0, 1, 1, 0])
+    with pytest.warns(UserWarning, match="of 4 examples are not complete with 128 pieces"):
+        score_batch(classifier, batch, "integrated_gradients", target, baseline="zero", tolerance=0.01)
 
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "smooth_grad", "expected_gradients"])
@@ -627,6 +703,7 @@ def test_wrong_options_of_smooth_grad_are_refused(options, message):
         ({"n_samples": 0}, "n_samples must be 1 or more, got 0"),
         ({"references": []}, "references must be one text or more, none of them empty"),
         ({"references": ["fine", " "]}, "references must be one text or more, none of them empty"),
+        ({"references": "dull"}, "references must be a list of texts, got a single one: put it into brackets"),
     ],
 )
 def test_wrong_options_of_expected_gradients_are_refused(make_tiny, options, message):

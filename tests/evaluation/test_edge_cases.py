@@ -109,6 +109,9 @@ def test_logits_that_are_no_numbers_are_an_error(make_tiny):
     classifier.model.classifier.bias.data[0] = torch.nan
     with pytest.raises(UserError, match="the model's output for example 1 is not finite: check its weights"):
         table_of(classifier, ["a fine film", "dull"])  # the shorter text comes first
+    rows = datasets.Dataset.from_dict({"text": ["a fine film", "dull"], "label": [1, 1]})
+    with pytest.raises(UserError, match="the model's output for example 1 is not finite: check its weights"):
+        classify(classifier, rows)
 
 
 @pytest.mark.parametrize("level", ["token", "word"])

@@ -208,6 +208,27 @@ def test_the_digest_is_that_of_what_predicts(make_tiny, model):
     assert weights_digest(make_tiny("bert", seed=1)) != expected
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pad_token", "[UNK]"),
+        ("mask_token", "[UNK]"),
+        ("eos_token", "dull"),
+        ("model_max_length", 20),
+        ("truncation_side", "left"),
+        ("split_special_tokens", True),
+    ],
+)
+def test_what_the_tokenizer_keeps_beside_its_backend_counts_too(classifier, tmp_path, measured, name, value):
+    expected = weights_digest(classifier)
+    evaluate(classifier, tmp_path)
+    measured.clear()
+    setattr(classifier.tokenizer, name, value)
+    assert weights_digest(classifier) != expected
+    evaluate(classifier, tmp_path)
+    assert sum(measured) == 18
+
+
 # Several processes
 
 
@@ -230,7 +251,7 @@ def test_several_processes_share_the_work_and_have_the_whole_report(model, class
 
 
 def test_a_report_in_memory_can_be_written_and_read(classifier, tmp_path):
-    report = evaluate(classifier)
+    report = evaluate(classifier, options={"expected_gradients": {"references": ("dull", "a film")}})
     report.to_parquet(tmp_path / "new" / "folder")
     assert_same_report(read_report(tmp_path / "new" / "folder"), report)
 

@@ -221,6 +221,16 @@ def test_a_gradient_of_zero_has_a_finite_derivative(norm):
     assert gradient.grad.isfinite().all()
 
 
+@every_norm
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [1e-4, 1.0])
+def test_a_gradient_in_half_precision_has_the_penalty_of_its_values(dtype, size, norm):
+    gradient = torch.full((1, 128, 768), size, dtype=dtype)
+    value = gradient_penalty(gradient, norm=norm)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value.double(), gradient_penalty(gradient.double(), norm=norm), rtol=1e-5, atol=0)
+
+
 # The loss without labels
 
 

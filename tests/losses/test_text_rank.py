@@ -124,6 +124,13 @@ def test_half_precision_around_it_does_not_change_the_scores():
     assert torch.equal(inside, text_rank(ids, content))
 
 
+def test_a_mask_of_zeros_and_ones_will_do():
+    attention, ids, content = example()
+    with without_type_checks():
+        assert torch.equal(text_rank(ids, content.long()), text_rank(ids, content))
+        assert saloss(attention, ids, content.long()) == saloss(attention, ids, content)
+
+
 @pytest.mark.parametrize("wrong", [{"window": 1}, {"damping": 1.0}, {"damping": -0.1}, {"iterations": -1}])
 def test_an_option_that_makes_no_sense_is_refused(wrong):
     _, ids, content = example()

@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import paired
+from reference.unchecked import without_type_checks
 
 from regex_lib.metrics import bootstrap_interval, paired_bootstrap
 
@@ -114,6 +116,36 @@ def test_pairing_removes_what_both_systems_share():
     paired_width = paired_bootstrap(better, hard)
     assert paired_width.low > 0
     assert bootstrap_interval(better).low < bootstrap_interval(hard).high
+
+
+# What scores are given as
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [((30,), (30, 1)), ((5, 30), (30,)), ((5, 30), (1, 30)), ((30,), ())])
+def test_systems_with_scores_of_other_shapes_are_refused(ours, theirs):
+    with without_type_checks(), pytest.raises(ValueError, match=r"must have the same shape, got \("):
+        paired_bootstrap(torch.rand(ours), torch.rand(theirs))
+    with without_type_checks(), pytest.raises(ValueError, match=r"must have the same shape, got \("):
+        paired_bootstrap(torch.rand(ours).numpy(), torch.rand(theirs).numpy())
+
+
+@many
+@given(SHAPES, st.integers(0, 100))
+def test_arrays_tables_and_lists_are_scores_as_well(shape, seed):
+    ours, theirs = scores(shape, seed), scores(shape, seed + 1)
+    expected = paired_bootstrap(ours, theirs, resamples=50)
+    for kind in (np.asarray, pd.DataFrame, torch.Tensor.tolist):
+        assert paired_bootstrap(kind(ours), kind(theirs), resamples=50) == expected
+        assert bootstrap_interval(kind(ours), resamples=50) == bootstrap_interval(ours, resamples=50)
+    table = pd.DataFrame({"ours": ours[0], "theirs": theirs[0]})
+    column = paired_bootstrap(table["ours"], theirs[0], resamples=50)
+    assert column == paired_bootstrap(ours[0], theirs[0], resamples=50)
+
+
+def test_right_and_wrong_answers_are_scores_of_1_and_0():
+    ours, theirs = torch.tensor([True, True, False]), torch.tensor([False, True, False])
+    expected = paired_bootstrap(ours.double(), theirs.double())
+    assert paired_bootstrap(ours, theirs) == paired_bootstrap(ours.tolist(), theirs.numpy()) == expected
 
 
 # Guarantees

@@ -136,6 +136,29 @@ def test_the_terms_of_the_examples_add_up_to_the_score(examples, classes, seed):
     assert terms.mean().item() == pytest.approx(expected_calibration_error(probabilities, labels), abs=1e-12)
 
 
+@many
+@given(st.integers(1, 40), st.integers(2, 4), st.integers(0, 3), st.integers(0, 1000))
+def test_classes_that_no_label_has_count_with_0_where_there_are_said_to_be_more(examples, classes, more, seed):
+    probabilities, labels = drawn_predictions(examples, classes + more, seed)
+    labels = labels % classes
+    terms = macro_f1_terms(labels, probabilities.argmax(dim=1), classes + more)
+    assert terms.shape == labels.shape
+    assert terms.mean().item() == pytest.approx(classification_report(probabilities, labels)["macro_f1"])
+
+
+@many
+@given(st.integers(1, 40), st.integers(2, 4), st.integers(0, 1000))
+def test_the_number_of_classes_changes_nothing_where_every_one_has_labels(examples, classes, seed):
+    probabilities, labels = drawn_predictions(examples, classes, seed)
+    predicted = probabilities.argmax(dim=1)
+    assert torch.equal(macro_f1_terms(labels, predicted, len(labels.unique())), macro_f1_terms(labels, predicted))
+
+
+def test_fewer_classes_than_the_labels_have_are_refused():
+    with pytest.raises(ValueError, match="the labels have 2 classes, got classes=1"):
+        macro_f1_terms(torch.tensor([0, 1]), torch.tensor([0, 1]), 1)
+
+
 def test_the_spread_of_the_terms_is_what_other_examples_would_change():
     probabilities, labels = drawn_predictions(400, 3)
     confidence, predicted = probabilities.max(dim=1)

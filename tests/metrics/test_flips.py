@@ -80,6 +80,14 @@ def test_a_text_without_tokens_has_no_fraction(dtype):
     assert fraction.isnan().tolist() == [True, False]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_probabilities_lose_no_token(dtype):
+    curve = torch.tensor([[[0.9, 0.1], [0.2, 0.8]]], dtype=dtype)
+    fraction = flip_fraction(curve, torch.tensor([[0, 301]]), torch.tensor([403]))
+    assert fraction.dtype == torch.float32
+    assert fraction.item() == pytest.approx(301 / 403)
+
+
 def test_a_curve_that_does_not_begin_with_the_full_text_is_refused():
     with pytest.raises(ValueError, match=r"the first step must remove nothing, got \[1\] removed tokens"):
         flip_fraction(torch.rand(1, 2, 2), torch.tensor([[1, 2]]), torch.tensor([2]))

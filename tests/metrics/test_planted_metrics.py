@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import rationales
+from reference.unchecked import without_type_checks
 
 from regex_lib.metrics import planted_precision, planted_rank
 
@@ -35,6 +36,28 @@ def test_it_equals_a_plain_loop(metric, reference, sizes, seed, dtype):
     assert actual.dtype == dtype
     expected = [reference(*row) for row in zip(scores.tolist(), planted.tolist(), content.tolist(), strict=True)]
     assert actual.tolist() == pytest.approx(expected, nan_ok=True)
+
+
+@METRICS
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_scores_lose_no_rank(metric, reference, dtype):
+    """Of 301 planted tokens, 301 are found; the only planted one of another text is the 301st."""
+    scores = torch.zeros(2, 403, dtype=dtype)
+    scores[0, :301], scores[1, :300] = 1, 1
+    planted = torch.arange(403) < torch.tensor([[301], [301]])
+    planted[1, :300] = False
+    content = torch.ones_like(planted)
+    actual = metric(scores, planted, content)
+    assert actual.dtype == torch.float32
+    assert torch.equal(actual, metric(scores.float(), planted, content))
+
+
+@METRICS
+def test_masks_of_zeros_and_ones_will_do(metric, reference):
+    scores, planted, content = case([3, 8, 0], 0)
+    with without_type_checks():
+        found = metric(scores, planted.long(), content.long())
+    torch.testing.assert_close(found, metric(scores, planted, content), equal_nan=True, rtol=0, atol=0)
 
 
 @METRICS

@@ -192,6 +192,26 @@ def test_the_largest_and_the_smallest_numbers_are_scaled_too(dtype):
     assert scaled_attribution(torch.tensor([[0.0, tiny, 0.0]], dtype=dtype), content).tolist() == [[0.0, 1.0, 0.0]]
 
 
+@pytest.mark.parametrize("row", [[torch.nan, 1.0, 2.0], [1.0, torch.nan, 1.0], [torch.nan] * 3])
+def test_scores_that_are_no_numbers_have_no_scale(row):
+    content = torch.tensor([[False, True, True, True]] * 2)
+    scaled = scaled_attribution(torch.tensor([[9.0, *row], [torch.nan, 0.0, 1.0, 2.0]]), content)
+    assert scaled[0, 1:].isnan().all()
+    assert scaled[0, 0] == 0
+    assert scaled[1].tolist() == [0.0, 0.0, 0.5, 1.0]
+
+
+@every_score
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_text_with_scores_that_are_no_numbers_has_no_score(score, samples):
+    embeddings, scores, content, seeds = case()
+    expected = scored(score, embeddings, scores, content, seeds, samples=samples)
+    scores[1, 2] = torch.nan
+    found = scored(score, embeddings, scores, content, seeds, samples=samples)
+    assert found[1].isnan()
+    assert torch.equal(found[[0, 2]], expected[[0, 2]])
+
+
 # At the edge
 
 

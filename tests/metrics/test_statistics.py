@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import paired
+from reference.unchecked import without_type_checks
 
 from regex_lib.metrics import effect_size, holm, wilcoxon_signed_rank, win_rate
 
@@ -56,6 +58,37 @@ def test_swapping_the_systems_changes_no_p_value(differences):
     ours, theirs = pairs(differences)
     assert wilcoxon_signed_rank(ours, theirs).p_value == pytest.approx(wilcoxon_signed_rank(theirs, ours).p_value)
     assert win_rate(ours, theirs).p_value == pytest.approx(win_rate(theirs, ours).p_value)
+
+
+# What pairs are given as
+
+TESTS = [wilcoxon_signed_rank, win_rate, effect_size]
+
+
+@pytest.mark.parametrize("compare", TESTS)
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [((30,), (30, 1)), ((5, 30), (30,)), ((5, 30), (5, 30)), ((30,), (1,)), ((30,), ()), ((3,), (4,))],
+)
+def test_scores_that_are_not_two_equally_long_rows_are_refused(compare, ours, theirs):
+    with without_type_checks(), pytest.raises(ValueError, match="one dimension and the same length, got"):
+        compare(torch.rand(ours), torch.rand(theirs))
+    with without_type_checks(), pytest.raises(ValueError, match="one dimension and the same length, got"):
+        compare(torch.rand(ours).numpy(), torch.rand(theirs).numpy())
+
+
+@many
+@given(FEW)
+def test_arrays_columns_and_lists_are_pairs_as_well(differences):
+    ours, theirs = (side.numpy() for side in pairs(differences))
+    table = pd.DataFrame({"ours": ours, "theirs": theirs}, index=range(5, 5 + len(ours)))
+    for compare in TESTS:
+        expected = repr(compare(torch.tensor(ours), torch.tensor(theirs)))
+        assert repr(compare(ours, theirs)) == expected
+        assert repr(compare(table["ours"], table["theirs"])) == expected
+        assert repr(compare(ours.tolist(), torch.tensor(theirs))) == expected
+    correct = [True, False, True], np.array([False, False, True])
+    assert win_rate(*correct).wins == 1
 
 
 # The sign test

@@ -142,3 +142,12 @@ def test_a_padding_token_that_the_model_does_not_embed_is_refused(tiny):
         TextClassifier(tiny.model, tiny.tokenizer)
     tiny.model.resize_token_embeddings(len(tiny.tokenizer), mean_resizing=False)
     assert TextClassifier(tiny.model, tiny.tokenizer).pad_id == rows
+
+
+def test_a_mask_token_that_the_model_does_not_embed_is_refused(tiny):
+    rows = tiny.model.get_input_embeddings().num_embeddings
+    tiny.tokenizer.add_special_tokens({"mask_token": "<new>"})
+    with pytest.raises(UserError, match=f"mask token is number {rows}, but the model embeds {rows} tokens: call"):
+        TextClassifier(tiny.model, tiny.tokenizer)
+    tiny.model.resize_token_embeddings(len(tiny.tokenizer), mean_resizing=False)
+    assert TextClassifier(tiny.model, tiny.tokenizer).mask_id == rows

@@ -115,6 +115,11 @@ def test_the_maximum_is_a_length_that_the_model_can_run(tiny):
     assert torch.isfinite(tiny(tiny.embed(batch.input_ids), batch.attention_mask).logits).all()
 
 
+def test_a_text_without_brackets_is_refused(tiny):
+    with pytest.raises(UserError, match="texts must be a list of texts, got a single one: put it into brackets"):
+        tiny.tokenize("fine")
+
+
 def test_a_tokenizer_without_a_mask_masks_with_padding(make_tiny):
     classifier = make_tiny()
     classifier.tokenizer.mask_token = None

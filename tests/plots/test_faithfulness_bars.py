@@ -6,6 +6,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
+from regex_lib.errors import UserError
 from regex_lib.evaluation import FaithfulnessReport
 from regex_lib.plots import RECIPE_COLOURS, faithfulness_bars
 
@@ -73,6 +74,15 @@ def test_every_bar_has_an_interval():
     axis = faithfulness_bars({"regex": report(0.2, 0.6)}).axes[0]
     spans = [sorted(line.get_xdata()) for line in axis.lines]
     assert [[round(float(end), 6) for end in span] for span in spans] == [[0.1, 0.3], [0.5, 0.7]]
+
+
+def test_a_report_of_other_metrics_is_refused():
+    examples = report(0.2, 0.6).examples.rename(columns={"sufficiency": "naopc_sufficiency"})
+    other = FaithfulnessReport(examples, pd.DataFrame(), {"accuracy": 0.9}, {"left_out": 0})
+    with pytest.raises(
+        UserError, match=r"the report of 'b' has no sufficiency: evaluate with metrics=\['sufficiency', "
+    ):
+        faithfulness_bars({"a": report(0.2, 0.6), "b": other})
 
 
 def test_a_recipe_keeps_its_colour():

@@ -134,6 +134,38 @@ def test_several_tokens_of_one_character_show_it_once():
     assert len(page.spans) == 3
 
 
+EMOJI = ("ok 🙂 fine", [(0, 2), (3, 4), (3, 4), (3, 4), (5, 9)])
+
+
+def test_a_character_has_the_sum_of_its_tokens_scores():
+    page = Page(heatmap(explain(*EMOJI, [0.125, 0.25, -1.0, 0.5, -0.25])).markup)
+    assert [span["title"] for span in page.spans] == ["+0.50", "-1.00", "-1.00"]
+    assert page.labels[0].endswith("Strongest words: 🙂 (-0.25), fine (-0.25), ok (+0.12).")
+
+
+def test_the_terminal_has_the_sum_too():
+    _, *tokens = terminal_heatmap(explain(*EMOJI, [0.125, 0.25, -1.0, 0.5, -0.25])).spans
+    backgrounds = [tuple(Style.parse(str(token.style)).bgcolor.triplet) for token in tokens]
+    assert backgrounds == [tints(1)[4], tints(-1)[-1], tints(-1)[-1]]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.data())
+def test_the_strongest_character_has_the_full_colour_and_none_has_more(counts, data):
+    scores = [[data.draw(st.integers(-8, 8)) / 8 for _ in range(count)] for count in counts]
+    offsets = [(place, place + 1) for place, count in enumerate(counts) for _ in range(count)]
+    totals = [sum(some) for some in scores]
+    page = Page(heatmap(explain("🙂" * len(counts), offsets, [score for some in scores for score in some])).markup)
+    largest = max(map(abs, totals))
+    assert [span["title"] for span in page.spans] == [f"{total / largest:+.2f}" for total in totals if total]
+
+
+def test_a_token_between_two_characters_belongs_to_the_one_before():
+    page = Page(heatmap(explain("ab", [(0, 0), (0, 1), (1, 1), (1, 2)], [9.0, 0.5, 0.25, 1.0])).markup)
+    assert page.texts == ["ab"]
+    assert [span["title"] for span in page.spans] == ["+0.75", "+1.00"]
+
+
 def test_an_overlapping_token_shows_only_its_rest():
     page = Page(heatmap(explain("abcd", [(0, 3), (1, 4)], [0.5, 1.0])).markup)
     assert page.texts == ["abcd"]

@@ -76,6 +76,31 @@ def test_the_steppers_probabilities_are_those_of_the_changed_texts(classifier, e
         }
 
 
+def test_the_stepper_takes_a_text_that_was_cut(classifier):
+    (cut,) = attribute(classifier, [TEXT], "gradient_norm", max_length=6)
+    assert (cut.truncated, len(cut.scores)) == (True, 4)
+    _, frames, _ = parts(mask_ratio_stepper(classifier, cut, (0.0, 1.0), max_length=6))
+    assert numbers(frames[0])["without the struck tokens"] == f"{cut.probability:.2f}"
+    assert len(struck(frames[1])) == 4
+    assert "".join(re.split("</?del>", frames[1].partition("</p>")[0])).endswith(TEXT[9:])
+
+
+def test_scores_of_other_tokens_than_the_texts_are_refused(classifier):
+    (cut,) = attribute(classifier, [TEXT], "gradient_norm", max_length=6)
+    with pytest.raises(UserError, match="4 scores, but its text has 9 content tokens: give the max_length that it was"):
+        mask_ratio_stepper(classifier, cut)
+
+
+def test_a_character_is_struck_out_with_any_of_its_tokens(classifier, monkeypatch):
+    text = "ok 🙂 fine"
+    batch = classifier.tokenize(["ok ok ok ok fine"])
+    monkeypatch.setattr(classifier, "tokenize", lambda texts, max_length=None: batch)
+    offsets = [(0, 2), (3, 4), (3, 4), (3, 4), (5, 9)]
+    explanation = Explanation(text, "attention", offsets, [0.1, 0.0, 0.9, 0.0, 0.5], 0, 0, 0.5, False)
+    _, frames, _ = parts(mask_ratio_stepper(classifier, explanation, (0.2, 0.4, 1.0)))
+    assert [struck(frame) for frame in frames] == [["🙂"], ["🙂", "fine"], ["ok", "🙂", "fine"]]
+
+
 def test_the_worst_direction_is_worse_than_a_random_one(classifier):
     _, frames, _ = parts(perturbation_slider(classifier, TEXT, (0.0, 1.0), seed=0))
     still, moved = (numbers(frame) for frame in frames)

@@ -167,6 +167,27 @@ def test_one_process_of_several_does_not_start_again_alone(make_tiny):
         fit(lambda texts_at_once: trainer, make_tiny(), 8, None)
 
 
+# Logs
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "texts", "epochs", "expected"),
+    [(1, 0, 240, 1.0, 10), (5, 1, 240, 1.0, 2), (1, 5, 240, 1.0, 2), (2, 1, 240, 0.5, 2), (5, 1, 18, 1.0, 1)],
+)
+def test_an_epoch_is_logged_four_times_on_any_number_of_devices(
+    tmp_path, monkeypatch, processes, gpus, texts, epochs, expected
+):
+    monkeypatch.setattr(transformers.TrainingArguments, "world_size", processes)
+    monkeypatch.setattr(transformers.TrainingArguments, "n_gpu", gpus)
+    settings = SETTINGS | {"train_texts": texts, "epochs": epochs}
+    for texts_at_once in (6, 2):
+        found = arguments(
+            tmp_path, settings, texts_at_once, on_cpu=True, save_every=None, tensorboard=False,
+            checkpoint_activations=False,
+        )  # fmt: skip
+        assert found.logging_steps == expected
+
+
 # Precision
 
 

@@ -289,6 +289,32 @@ def test_masked_tokens_can_be_padding_or_gone(exact, plain, masking):
     assert_close(term_of(exact, "kl_masked", masking=masking), sum(expected) / 4)
 
 
+@pytest.mark.parametrize("selector", ["lowest", "random"])
+def test_of_a_text_without_special_tokens_the_strongest_is_not_deleted(make_tiny, selector):
+    recipe = EVERYTHING.changed(
+        mask_ratio=1.0, masking="delete", selector=selector, masked_cross_entropy_weight=0.1, saliency_guided_weight=0.1
+    )
+    found = passes_of(make_tiny("gpt2"), recipe)
+    assert found.masked.content_mask.sum(dim=1).tolist() == [1] * 4
+    if selector == "lowest":
+        strongest = found.attribution.abs().argmax(dim=1, keepdim=True)
+        assert torch.equal(found.masked.input_ids, found.batch.input_ids.gather(1, strongest))
+    output = run(RegexObjective(make_tiny("gpt2"), recipe).train())
+    assert all(output[name].isfinite() for name in recipe.weights_at(1.0))
+    assert all(
+        term.isfinite()
+        for term in run(RegexObjective(make_tiny("gpt2"), recipe).train(), [""] * 4).values()
+        if not term.ndim
+    )
+
+
+def test_where_there_are_special_tokens_all_content_can_be_deleted(make_tiny):
+    classifier = make_tiny()
+    masked = passes_of(classifier, EVERYTHING.changed(mask_ratio=1.0, masking="delete")).masked
+    assert masked.input_ids.tolist() == [[classifier.tokenizer.cls_token_id, classifier.tokenizer.sep_token_id]] * 4
+    assert not masked.content_mask.any()
+
+
 def test_the_loss_is_the_weighted_sum(exact):
     terms = run(RegexObjective(exact, EVERYTHING).train())
     expected = terms["cross_entropy"] + 0.3 * terms["igr"] + 0.5 * terms["vat"]

@@ -1,11 +1,13 @@
 """Trainings that are killed and go on must end as if nothing had happened."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 import transformers
@@ -123,6 +125,131 @@ def test_without_a_checkpoint_the_training_begins(model, uninterrupted, tmp_path
     run = train(classifier, splits(), "regex", tmp_path, **SETTINGS, resume=True)
     assert_same(weights(classifier), uninterrupted[0])
     assert run.history == uninterrupted[1].history
+
+
+def test_a_finished_training_of_a_part_of_an_epoch_takes_no_further_step(model, tmp_path):
+    options = SETTINGS | {"epochs": 1.5}
+    classifier, steps = load_classifier(model, device="cpu"), Steps()
+    run = train(classifier, splits(), "regex", tmp_path, **options)
+    again, repeated = resumed(model, tmp_path, epochs=1.5, callbacks=[steps])
+    assert steps.taken == []
+    assert_same(weights(again), weights(classifier))
+    assert repeated.history == run.history
+
+
+# With patience
+
+PATIENT = {"epochs": 9.0, "batch_size": 4, "learning_rate": 3e-3, "patience": 2}
+
+
+class InterruptedAfter(transformers.TrainerCallback):
+    """Ends a training when an epoch's checkpoint is saved."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_save(self, args, state, control, **_):
+        if state.epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def misleading():
+    """Texts whose validation split has other labels, so that its loss falls, rises, falls and rises for good."""
+    texts, labels = (splits()["train"][name][:] for name in ("text", "label"))
+    others = [label if i % 3 else 1 - label for i, label in enumerate(labels)]
+    return splits() | {"validation": datasets.Dataset.from_dict({"text": texts, "label": others})}
+
+
+def patient(model, folder, data=None, **options):
+    """A classifier after a training with patience, its record and the steps it took."""
+    classifier, steps = load_classifier(model, device="cpu"), Steps()
+    callbacks = [steps, *options.pop("callbacks", [])]
+    run = train(classifier, data or misleading(), "vanilla", folder, **PATIENT, callbacks=callbacks, **options)
+    return classifier, run, steps.taken
+
+
+@pytest.fixture(scope="module")
+def stopped(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("patient") / "run"
+    classifier, run, steps = patient(model, folder)
+    assert len(steps) == 30, "of 45: it is to be stopped after six epochs, of which the fourth is the best"
+    return weights(classifier), run, folder
+
+
+def interrupted(model, folder, epoch):
+    with pytest.raises(KeyboardInterrupt):
+        patient(model, folder, callbacks=[InterruptedAfter(epoch)])
+    return folder
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 4, 5, 6])
+def test_a_resumed_training_is_as_patient_as_it_was(model, stopped, tmp_path, epoch):
+    classifier, run, steps = patient(model, interrupted(model, tmp_path, epoch), resume=True)
+    assert steps == list(range(5 * epoch + 1, 31))
+    assert_same(weights(classifier), stopped[0])
+    assert (run.history, run.validation) == (stopped[1].history, stopped[1].validation)
+
+
+def test_a_training_that_lost_its_patience_is_resumed_without_another_step(model, stopped, tmp_path):
+    classifier, run, steps = patient(model, shutil.copytree(stopped[2], tmp_path / "run"), resume=True)
+    assert steps == []
+    assert_same(weights(classifier), stopped[0])
+    assert (run.history, run.validation) == (stopped[1].history, stopped[1].validation)
+
+
+def test_the_best_epoch_is_found_in_a_folder_that_was_moved(model, stopped, tmp_path):
+    patient(model, tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    classifier, _, steps = patient(model, tmp_path / "after", resume=True)
+    assert steps == []
+    assert_same(weights(classifier), stopped[0])
+
+
+def test_with_patience_the_validation_texts_may_not_change(model, stopped):
+    for changed in (misleading()["validation"].select(range(9)), splits()["train"]):
+        with pytest.raises(UserError, match=r"cannot resume '.*checkpoint-30': its validation_texts was '.*', and is"):
+            patient(model, stopped[2], misleading() | {"validation": changed}, resume=True)
+
+
+def test_without_patience_the_validation_texts_may_change(model, uninterrupted, tmp_path):
+    folder = shutil.copytree(uninterrupted[2], tmp_path / "run")
+    run = train(load_classifier(model, device="cpu"), misleading(), "regex", folder, **SETTINGS, resume=True)
+    assert run.validation["loss"] > 0
+
+
+# The time
+
+
+class Clock(transformers.TrainerCallback):
+    """What tells the time: 20 s more after each step, and nothing else takes any."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def on_step_end(self, args, state, control, **_):
+        self.now += 20.0
+
+
+def test_the_time_is_that_of_all_legs(model, tmp_path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("time.perf_counter", lambda: clock.now)
+    for start, epoch in ((0.0, 1), (7.0, 3)):
+        clock.now = start
+        with pytest.raises(KeyboardInterrupt):
+            patient(model, tmp_path, callbacks=[clock, InterruptedAfter(epoch)], resume=True)
+    for _ in range(2):  # the second is resumed when it has ended
+        clock.now = 3.0
+        assert patient(model, tmp_path, callbacks=[clock], resume=True)[1].seconds == 600.0
+
+
+def test_a_checkpoint_without_the_time_is_resumed(model, tmp_path):
+    state = interrupted(model, tmp_path, 1) / "checkpoint-5" / "trainer_state.json"
+    content = json.loads(state.read_text())
+    content["stateful_callbacks"] = {
+        name: kept for name, kept in content["stateful_callbacks"].items() if name.startswith(("Early", "Trainer"))
+    }
+    state.write_text(json.dumps(content))
+    assert patient(model, tmp_path, resume=True)[2] == list(range(6, 31))
 
 
 # What is resumed must be the same training

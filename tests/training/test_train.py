@@ -123,6 +123,20 @@ def test_the_record_tells_how_the_run_was_done(make_tiny, data, tmp_path):
     assert record["device"].startswith("cpu")
 
 
+def test_the_history_has_both_stages_of_a_training(make_tiny, data):
+    recipe = Recipe(
+        cross_entropy_weight=0.0,
+        freelb_weight=1.0,
+        robust_until=0.5,
+        guidance_from=0.5,
+        masked_cross_entropy_weight=1.0,
+    )
+    history = quickly(make_tiny(layers=1), data, recipe, epochs=4.0).history
+    assert [entry["step"] for entry in history] == list(range(1, 21))
+    assert ["freelb" in entry for entry in history] == [True] * 10 + [False] * 10
+    assert ["masked_cross_entropy" in entry for entry in history] == [False] * 10 + [True] * 10
+
+
 def test_a_recipe_of_ones_own_is_recorded_whole(make_tiny, data):
     recipe = Recipe(vat_weight=0.2, vat_norm="token_l2", vat_divergence="symmetric_kl")
     run = quickly(make_tiny(), data, recipe)
@@ -246,6 +260,17 @@ def test_patience_needs_a_validation_split(make_tiny, data, tmp_path):
     del data["validation"]
     with pytest.raises(UserError, match="patience needs a validation split"):
         quickly(make_tiny(), data, output_dir=tmp_path / "run", patience=1)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("patience", [None, 1])
+def test_a_validation_split_without_texts_is_refused_before_training(make_tiny, data, tmp_path, patience):
+    data["validation"] = data["validation"].select([])
+    classifier = make_tiny()
+    before = state(classifier)
+    with pytest.raises(UserError, match="there is no text in the validation split: leave it out"):
+        quickly(classifier, data, output_dir=tmp_path / "run", patience=patience)
+    assert same(state(classifier), before)
     assert not (tmp_path / "run").exists()
 
 
