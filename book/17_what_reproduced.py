@@ -540,10 +540,10 @@ for name in NAMES:
 #
 # ## Where REGEX loses, and which recipe we would take
 #
-# The ablation is in the same tables. `igr`, `robust` and `egt` are parts of REGEX, and the controls are REGEX with one
-# thing broken. Two more recipes need no attribution at all: `random_mask_only`, and `igr_random_mask`, which adds input
-# gradient regularisation to it. Of each recipe *minus REGEX*, over random, how many intervals lie above 0, and how many
-# below?
+# The ablation is in the same tables. `igr`, `vat`, `robust` and `egt` are parts of REGEX, and the controls are REGEX
+# with one thing broken. Two more recipes need no attribution at all: `random_mask_only`, and `igr_random_mask`, which
+# adds input gradient regularisation to it. And there are the rivals, `saliency_guided`, `saloss` and `smart`. Of each
+# recipe *minus REGEX*, over random, how many intervals lie above 0, and how many below?
 
 # %%
 beside = rows_of(differences, base="regex", minus="random", split="test", replacement="mask")

@@ -1,4 +1,4 @@
-"""Whose labels `evaluate` compares with: the model's, by the names that both sides give their classes."""
+"""Whose labels the commands compare with: the model's, by the names that both sides give their classes."""
 
 import sys
 
@@ -45,3 +45,24 @@ def accuracy_of(make_tiny, monkeypatch, tmp_path):
 def test_labels_are_the_models_by_their_names(accuracy_of, names, said):
     labels = load_data("reviews:films")["test"]["label"][:]
     assert accuracy_of(names, said) == pytest.approx(sum(labels) / len(labels))
+
+
+def test_rationales_are_read_by_the_same_labels(make_tiny, monkeypatch, tmp_path):
+    names = ("negative", "neutral", "positive")
+    asked = {}
+
+    def select_then_predict(support, splits, *options, **settings):
+        asked.update({split: rows["label"][:] for split, rows in splits.items()})
+        return pd.DataFrame(columns=["data"])
+
+    classifier = make_tiny("bert", num_labels=len(names))
+    classifier.label_names = names
+    classifier.save(tmp_path / "run")
+    monkeypatch.setattr("regex_lib.rationales.select_then_predict", select_then_predict)
+    command = ["rationales", str(tmp_path / "run"), "--data", "reviews:films", "--model", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["regex-lib", *command])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    data = load_data("reviews:films")
+    assert asked == {split: [2 * label for label in data[split]["label"][:]] for split in ("train", "test")}

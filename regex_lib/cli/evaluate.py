@@ -16,12 +16,11 @@ from regex_lib.cli.shared import (
     open_console,
     progress_bar,
     trained_classifier,
+    with_labels_of,
 )
 from regex_lib.errors import UserError
 
 if TYPE_CHECKING:
-    import datasets
-
     from regex_lib.models import TextClassifier
 
 
@@ -64,7 +63,8 @@ def evaluate(
     if output is not None:
         check_table_path(output)
     classifier = _on_its_device(trained_classifier(run))
-    rows = _with_labels_of(classifier, find_split(load(data), data, split), data)
+    found = find_split(load(data), data, split, "; choose one with --split")
+    rows = with_labels_of(classifier, found, data)
     with progress_bar("evaluating") as bar:
         task = bar.add_task("evaluating", total=min(len(rows), max_examples or len(rows)))
         report = evaluate_faithfulness(
@@ -112,14 +112,6 @@ def _check_names(attributions: list[str], metrics: list[str]) -> None:
         find_method(name)
     for name in metrics:
         find_metric(name)
-
-
-def _with_labels_of(classifier: "TextClassifier", rows: "datasets.Dataset", data: str) -> "datasets.Dataset":
-    """The rows with the model's labels, by their names where data and model share any."""
-    from regex_lib.data import find_source, map_labels, shares_labels
-
-    source, names = find_source(data), classifier.label_names
-    return map_labels(rows, data, names) if source and shares_labels(source.label_names, names) else rows
 
 
 def _on_its_device(classifier: "TextClassifier") -> "TextClassifier":

@@ -5,7 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from regex_lib.cli.shared import Data, MaxLength, Seed, find_split, load, open_console, trained_classifier
+from regex_lib.cli.shared import (
+    Data,
+    MaxLength,
+    Seed,
+    find_split,
+    load,
+    open_console,
+    trained_classifier,
+    with_labels_of,
+)
 from regex_lib.errors import UserError
 
 
@@ -40,7 +49,7 @@ def rationales(
     support = trained_classifier(run)
     encoder = _encoder(run, model, layers)
     splits = load(data)
-    train, test = (find_split(splits, data, name) for name in ("train", "test"))
+    train, test = (with_labels_of(support, find_split(splits, data, name), data) for name in ("train", "test"))
     others = {}
     for name in [name.strip() for name in (out_of_domain or "").split(",") if name.strip()]:
         mapped = map_labels(find_split(load(name), name, "test"), name, support.label_names)

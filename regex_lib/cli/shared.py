@@ -32,11 +32,19 @@ def load(data: str) -> "datasets.DatasetDict":
     return load_data(data)
 
 
-def find_split(splits: "datasets.DatasetDict", data: str, split: str) -> "datasets.Dataset":
-    """One split, or an error that names those there are."""
+def find_split(splits: "datasets.DatasetDict", data: str, split: str, advice: str = "") -> "datasets.Dataset":
+    """One split, or an error that names those there are, and what to do."""
     if split not in splits:
-        raise UserError(f"{data!r} has no split {split!r}, only: {', '.join(splits)}; choose one with --split")
+        raise UserError(f"{data!r} has no split {split!r}, only: {', '.join(splits)}{advice}")
     return splits[split]
+
+
+def with_labels_of(classifier: "TextClassifier", rows: "datasets.Dataset", data: str) -> "datasets.Dataset":
+    """The rows with the model's labels, by their names where data and model share any."""
+    from regex_lib.data import find_source, map_labels, shares_labels
+
+    source, names = find_source(data), classifier.label_names
+    return map_labels(rows, data, names) if source and shares_labels(source.label_names, names) else rows
 
 
 def new_classifier(

@@ -1,9 +1,10 @@
 """Run a study, and make tables and figures of it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from regex_lib.cli.shared import open_console
-from regex_lib.errors import UserError
+from regex_lib.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,7 @@ def tables(
     store: Folder = None,
     only: Only = None,
     base: Bases = None,
-    method: Annotated[str, typer.Option(help="The recipe whose claims are judged.")] = "regex",
+    method: Annotated[str | None, typer.Option(help="The recipe whose claims are judged; regex by default.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="A folder for means.csv, differences.csv, costs.csv and the numbered tables.")
     ] = None,
@@ -103,16 +104,24 @@ def tables(
     from regex_lib.study import costs, means, reports, scores, verdicts
 
     rows = _rows(file, store, only)
-    differences = _differences(rows, base)
-    made = reports(rows, method=method, base=differences["base"].iloc[0])
+    if method is not None and method not in set(rows["recipe"]):
+        raise unknown_name("recipe", method, set(rows["recipe"]))
+    measured = scores(rows)
+    bases = _bases(rows, measured, base)
+    contents = {"means": means(measured)}
+    if bases == list(measured["recipe"].unique()) and output is not None:  # the tables that compare nothing are left
+        open_console().print(f"only {bases[0]} is measured: there is nothing to compare it with")
+    else:
+        contents["differences"] = _differences(measured, bases)
+    made = reports(rows, method=method or "regex", base=bases[0])
     judged = verdicts(made)
     if output is None:
-        open_console().print(differences.fillna("").to_string(index=False))
+        open_console().print(contents["differences"].fillna("").to_string(index=False))
     for _, one in judged.iterrows():
         open_console().print(f"Table {one['table'].replace('_', ' ')}: {one['sentence']}")
     if output is None:
         return
-    contents = {"means": means(scores(rows)), "differences": differences, "costs": costs(rows), "verdicts": judged}
+    contents |= {"costs": costs(rows), "verdicts": judged}
     contents |= {f"table_{name}": report.table for name, report in made.items()}
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -130,16 +139,25 @@ def figure(
     store: Folder = None,
     only: Only = None,
     base: Bases = None,
-    metrics: Annotated[str, typer.Option(help="Names, separated by commas.")] = "sufficiency,comprehensiveness",
+    metrics: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; sufficiency,comprehensiveness by default.")
+    ] = None,
     over_random: Annotated[
         bool, typer.Option("--over-random", help="Subtract each model's random attribution first.")
     ] = False,
 ) -> None:
     """Draw how far each recipe is from another, with 95 % intervals."""
-    from regex_lib.study import differences_figure
+    from regex_lib.evaluation import DEFAULT_METRICS
+    from regex_lib.study import differences_figure, scores
 
-    rows = _differences(_rows(file, store, only), base)
-    drawn = differences_figure(rows, metrics.split(","), minus="random" if over_random else "")
+    rows = _rows(file, store, only)
+    measured = scores(rows)
+    given = [name.strip() for name in metrics.split(",")] if metrics is not None else []
+    for name in given:
+        if name not in set(measured["metric"]):
+            raise unknown_name("metric", name, set(measured["metric"]))
+    table = _differences(measured, _bases(rows, measured, base))
+    drawn = differences_figure(table, given or DEFAULT_METRICS, minus="random" if over_random else "")
     try:
         drawn.savefig(output, bbox_inches="tight")
     except (OSError, ValueError) as error:
@@ -168,7 +186,8 @@ def _open(file: Path, folder: Path | None, only: list[str] | None) -> tuple[list
 
     datasets.disable_progress_bars()
     jobs = plan(read_study(file))
-    known = {name for job in jobs for task in job.tasks for name in task.labels}
+    names = [task.labels | {"kind": task.kind} for job in jobs for task in job.tasks]
+    known = {key: {str(labels[key]) for labels in names if key in labels} for key in dict.fromkeys(chain(*names))}
     for key, values in _conditions(only, known):
         wanted = _has(key, values)
         jobs = [job.only(wanted) for job in jobs]
@@ -182,30 +201,43 @@ def _rows(file: Path, folder: Path | None, only: list[str] | None) -> "pd.DataFr
     if file.suffix != ".parquet":
         return collect(*_open(file, folder, only))
     rows = read_export(file)
-    for key, values in _conditions(only, set(rows.columns)):
-        rows = rows[rows[key].isna() | rows[key].astype(str).isin(values)]
+    columns = [name for name in rows if name in ("seed", "example") or rows[name].dtype == "category"]
+    known = {name: set(rows[name].dropna().astype(str)) for name in columns} if only else {}
+    for key, values in _conditions(only, known):
+        of_others = rows[key].isna() if key != "kind" else rows[key] == "train"
+        rows = rows[of_others | rows[key].astype(str).isin(values)]
     return rows
 
 
-def _differences(rows: "pd.DataFrame", bases: list[str] | None) -> "pd.DataFrame":
+def _bases(rows: "pd.DataFrame", measured: "pd.DataFrame", wanted: list[str] | None) -> list[str]:
+    """The recipes to compare with: those of which anything is measured, or all if there are none."""
+    wanted = wanted or [rows["recipe"].iloc[0]]
+    found = [base for base in wanted if (measured["recipe"] == base).any()]
+    if found and len(found) < len(wanted):  # a study that goes on has its tables all the same
+        open_console().print(f"not measured yet: {', '.join(base for base in wanted if base not in found)}")
+    return found or wanted
+
+
+def _differences(measured: "pd.DataFrame", bases: list[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    from regex_lib.study import differences, scores
+    from regex_lib.study import differences
 
-    table, wanted = scores(rows), bases or [rows["recipe"].iloc[0]]
-    measured = [base for base in wanted if (table["recipe"] == base).any()]
-    if measured and len(measured) < len(wanted):  # a study that goes on has its tables all the same
-        open_console().print(f"not measured yet: {', '.join(base for base in wanted if base not in measured)}")
-    return pd.concat([differences(table, base) for base in measured or wanted], ignore_index=True)
+    return pd.concat([differences(measured, base) for base in bases], ignore_index=True)
 
 
-def _conditions(only: list[str] | None, known: set[str]) -> list[tuple[str, list[str]]]:
+def _conditions(only: list[str] | None, known: Mapping[str, Set[str]]) -> list[tuple[str, list[str]]]:
+    """Keys and the values that are wanted of them; ``known`` has all that there are."""
     conditions = []
     for condition in only or []:
-        key, equals, values = condition.partition("=")
+        key, equals, text = condition.partition("=")
+        key, values = key.strip(), [value.strip() for value in text.split(",")]
         if not equals or key not in known:
             raise UserError(f"--only must be KEY=VALUE, with a key of {', '.join(sorted(known))}; got {condition!r}")
-        conditions.append((key, values.split(",")))
+        for value in values:
+            if value not in known[key]:
+                raise unknown_name(f"value of {key}", value, known[key])
+        conditions.append((key, values))
     return conditions
 
 

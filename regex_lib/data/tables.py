@@ -199,7 +199,7 @@ def check_without_gaps(splits: Iterable[Split]) -> None:
     if gap is not None:
         raise UserError(
             f"{highest[max(highest)]}: there is a label {max(highest)} but no label {gap};"
-            " map the labels to integers from 0 without a gap, or say num_labels"
+            " map the labels to integers from 0 without a gap, or give load_data their number as num_labels"
         )
 
 

@@ -3,8 +3,9 @@
 from regex_lib.study.engine import LocalPool, Pool, Progress, run_jobs
 from regex_lib.study.figure import differences_figure
 from regex_lib.study.measurements import MEASUREMENTS, TrainedModel, measurement
-from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan, read_study
+from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan
 from regex_lib.study.published import read_rows, read_table
+from regex_lib.study.reading import read_study
 from regex_lib.study.reports import COMPARABLE, Report, reports, verdicts
 from regex_lib.study.store import Store
 from regex_lib.study.tables import (

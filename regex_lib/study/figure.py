@@ -14,7 +14,7 @@ from regex_lib.plots.style import RECIPE_COLOURS, figure_style
 __all__ = ["differences_figure"]
 
 _NOT_PANELS = (
-    "recipe", "attribution", "metric", "base", "minus", "difference", "low", "high", "seeds", "examples", "seeds_above",
+    "recipe", "attribution", "metric", "minus", "difference", "low", "high", "seeds", "examples", "seeds_above",
 )  # fmt: skip
 
 _MARKERS = "osD^vPX*<>ph"
@@ -24,6 +24,8 @@ def differences_figure(
     table: pd.DataFrame, metrics: Sequence[str] = ("sufficiency", "comprehensiveness"), *, minus: str = ""
 ) -> Figure:
     """A dot and its 95 % interval for each recipe and attribution; a column of panels for each metric.
+
+    Cells of different data, bases and the like have rows of panels of their own.
 
     Args:
         table: from :func:`regex_lib.study.differences`.
@@ -41,8 +43,11 @@ def differences_figure(
         raise UserError(f"the table has no differences of {', '.join(metrics)}")
     metrics = [metric for metric in metrics if (shown["metric"] == metric).any()]
     names = [name for name in shown if name not in _NOT_PANELS]
+    shown, cell = shown.assign(attribution=shown.get("attribution", "")), [*names, "attribution"]
+    shown = shown.astype(dict.fromkeys(cell, object)).fillna(dict.fromkeys(cell, ""))
     panels = [name for name in names if shown[name].nunique() > 1]
-    title = " ".join(dict.fromkeys(str(shown[name].iloc[0]) for name in names if name not in panels))
+    told = [name for name in names if name not in panels and name != "base"]
+    title = " ".join(dict.fromkeys(str(shown[name].iloc[0]) for name in told))
     groups = list(shown.groupby(panels, sort=False, observed=True)) if panels else [((), shown)]
     recipes = list(shown["recipe"].unique())
     over = f" over {minus}" if minus else ""
@@ -53,10 +58,12 @@ def differences_figure(
             layout="constrained", height_ratios=heights, sharex="col",
         )  # fmt: skip
         for (name, rows), row_of_axes in zip(groups, axes, strict=True):
+            attributions = list(rows["attribution"].unique())
             for metric, axis in zip(metrics, row_of_axes, strict=True):
-                _intervals(axis, rows[rows["metric"] == metric], recipes)
-                axis.set_xlabel(f"{metric}{over}: minus {', '.join(shown['base'].unique())}")
-            row_of_axes[0].set_title(" ".join(str(value) for value in name if value), fontsize="small", loc="left")
+                _intervals(axis, rows[rows["metric"] == metric], recipes, attributions)
+                axis.set_xlabel(f"{metric}{over}: minus {rows['base'].iloc[0]}")
+            row = [str(value) for panel, value in zip(panels, name, strict=True) if value and panel != "base"]
+            row_of_axes[0].set_title(" ".join(row), fontsize="small", loc="left")
             for axis in row_of_axes[1:]:
                 axis.set_yticklabels([])
         handles, labels = axes[0][0].get_legend_handles_labels()
@@ -68,8 +75,7 @@ def differences_figure(
     return figure
 
 
-def _intervals(axis: Axes, rows: pd.DataFrame, recipes: Sequence[str]) -> None:
-    attributions = list(rows["attribution"].unique())
+def _intervals(axis: Axes, rows: pd.DataFrame, recipes: Sequence[str], attributions: Sequence[str]) -> None:
     shifts = np.linspace(-0.35, 0.35, len(recipes))
     for number, (recipe, shift) in enumerate(zip(recipes, shifts, strict=True)):
         ours = rows[rows["recipe"] == recipe]

@@ -1,22 +1,20 @@
 """The description of a study, and the tasks that follow from it."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import datasets
 
 from regex_lib.data import find_source, load_data
-from regex_lib.errors import UserError, unknown_name
-from regex_lib.study.measurements import import_modules, models_needed, resolve_options
+from regex_lib.errors import UserError
+from regex_lib.study.measurements import find_options, models_needed, resolve_options
 from regex_lib.study.tasks import Job, Task, digest_of_rows, identity_of_model
-from regex_lib.training import Recipe, find_recipe
+from regex_lib.training import Recipe
 
-__all__ = ["Grid", "Measure", "Study", "TrainSettings", "plan", "read_study"]
+__all__ = ["AXES", "Grid", "Measure", "Study", "TrainSettings", "labels_of_options", "plan"]
 
 AXES = ("split", "replacement", "level", "contiguous", "shortcut")
 """Options of a measurement that may be lists, of which each value is a measurement of its own."""
@@ -66,6 +64,19 @@ class Measure:
         """Whether a model is to be measured."""
         return all(training.labels[name] in values for name, values in self.only.items())
 
+    def combinations(self, train: TrainSettings) -> Iterator[dict[str, Any]]:
+        """All options of each measurement: there is one for each combination of those that are lists.
+
+        Raises:
+            UserError: if there is no such measurement or option, or a value is of another type.
+        """
+        axes = {name: value for name, value in self.options.items() if name in AXES}
+        lists = [value if isinstance(value, list) else [value] for value in axes.values()]
+        length = {"max_length": train.max_length} if "max_length" in find_options(self.kind) else {}
+        for values in product(*lists):
+            options = length | self.options | dict(zip(axes, values, strict=True))
+            yield resolve_options(self.kind, {name: value for name, value in options.items() if value is not None})
+
 
 @dataclass(frozen=True)
 class Study:
@@ -78,32 +89,6 @@ class Study:
     measures: list[Measure]
     modules: list[str] = field(default_factory=list)
     """Modules to import first, which add measurements, attributions or metrics of one's own."""
-
-
-def read_study(path: str | Path) -> Study:
-    """The study that a TOML file describes.
-
-    Raises:
-        UserError: if the file cannot be read, or a name or a value in it is not as it should be.
-    """
-    try:
-        text = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the study {str(path)!r}: {error}") from error
-    try:
-        _check_names("table", text, ("modules", "train", "grid", "recipes", "measure"))
-        modules = _list(text.get("modules", []))
-        import_modules(modules)
-        grid = _grid(text.get("grid", {}))
-        return Study(
-            train=_train_settings(text.get("train", {})),
-            grid=grid,
-            recipes={name: _recipe(name, text.get("recipes", {})) for name in grid.recipes},
-            measures=[_measure(table, grid) for table in text.get("measure", [])],
-            modules=modules,
-        )
-    except UserError as error:
-        raise UserError(f"{str(path)!r}: {error}") from error
 
 
 def plan(study: Study) -> list[Job]:
@@ -143,25 +128,29 @@ def _training(study: Study, data: str, model: str, recipe: str, seed: int) -> Ta
 
 def _measurements(study: Study, measure: Measure, training: Task, others: list[Task]) -> Iterator[Task]:
     """What is to be measured of one model; ``others`` are those of the other seeds, the next seed's first."""
-    lists = {name: _list(value) for name, value in measure.options.items() if name in AXES}
     needs = (training, *others)[: models_needed(measure.kind)]
     for on in measure.on.get(training.labels["data"], [training.labels["data"]]):
-        for values in product(*lists.values()):
-            options = {"max_length": study.train.max_length} | measure.options | dict(zip(lists, values, strict=True))
-            options = resolve_options(
-                measure.kind, {name: value for name, value in options.items() if value is not None}
-            )
+        for options in measure.combinations(study.train):
             split = options["split"]
             if split not in _load(on):
                 raise UserError(f"{on!r} has no split {split!r}, only: {', '.join(_load(on))}")
-            named = {name: value for name, value in options.items() if isinstance(value, str | int | float)}
             yield Task(
                 kind=measure.kind,
                 config={"texts": _digest(on, split), **options},
-                labels={**training.labels, "kind": measure.kind, "on": on, **named},
+                labels={**training.labels, "kind": measure.kind, "on": on, **labels_of_options(options)},
                 source={"on": on, "modules": study.modules},
                 needs=needs,
             )
+
+
+def labels_of_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a measurement that its rows go by in tables.
+
+    Example:
+        >>> labels_of_options({"split": "test", "attributions": ["random"], "ratio": 0.2})
+        {'split': 'test', 'ratio': 0.2}
+    """
+    return {name: value for name, value in options.items() if isinstance(value, str | int | float)}
 
 
 def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,67 +170,3 @@ def _digest(data: str, split: str) -> str:
 def _num_labels(data: str) -> int:
     source = find_source(data)
     return source.num_labels if source else max(2, 1 + max(max(rows["label"]) for rows in _load(data).values()))
-
-
-def _train_settings(table: dict[str, Any]) -> TrainSettings:
-    known = {field.name: field.type for field in fields(TrainSettings)}
-    _check_names("option of [train]", table, known)
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        values[name] = float(value) if known[name] is float and isinstance(value, int) else value
-        if not isinstance(values[name], known[name]):  # type: ignore[arg-type]  # they are types
-            raise UserError(f"{name} of [train] cannot be {value!r}")
-    return TrainSettings(**values)
-
-
-def _grid(table: dict[str, Any]) -> Grid:
-    _check_names("option of [grid]", table, [field.name for field in fields(Grid)])
-    lists = {name: _list(value) for name, value in table.items()}
-    for name in ("data", "recipes", "seeds"):
-        if not lists.get(name):
-            raise UserError(f"[grid] must name {name}")
-    for name, values in lists.items():
-        if not all(isinstance(value, int if name == "seeds" else str) for value in values):
-            raise UserError(f"{name} of [grid] must be {'whole numbers' if name == 'seeds' else 'names'}, got {values}")
-        if len(set(values)) < len(values):
-            raise UserError(f"[grid] names {name} twice: {values}")
-    return Grid(**lists)
-
-
-def _recipe(name: str, tables: dict[str, Any]) -> Recipe:
-    if name not in tables:
-        return find_recipe(name)
-    changes, defaults = dict(tables[name]), asdict(Recipe())
-    recipe = find_recipe(changes.pop("base", name))
-    for option, value in changes.items():
-        default = defaults.get(option, value)
-        changes[option] = float(value) if isinstance(default, float) and isinstance(value, int) else value
-        if not isinstance(changes[option], type(default)):
-            raise UserError(f"{option} of the recipe {name!r} cannot be {value!r}")
-    return recipe.changed(**changes)
-
-
-def _measure(table: dict[str, Any], grid: Grid) -> Measure:
-    options = dict(table)
-    kind = options.pop("kind", None)
-    if kind is None:
-        raise UserError("a [[measure]] must name its kind")
-    on = options.pop("on", {})
-    only = options.pop("only", {})
-    _check_names("option of only", only, ("data", "model", "recipe", "seed"))
-    resolve_options(kind, {name: _list(value)[0] if name in AXES else value for name, value in options.items()})
-    if models_needed(kind) > len(grid.seeds):
-        raise UserError(f"{kind} compares models of {models_needed(kind)} seeds, and [grid] has {len(grid.seeds)}")
-    by_data = on if isinstance(on, dict) else dict.fromkeys(grid.data, _list(on))
-    return Measure(kind, options, {data: _list(names) for data, names in by_data.items()},
-                   {name: _list(values) for name, values in only.items()})  # fmt: skip
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _check_names(kind: str, given: Mapping[str, Any], known: Any) -> None:
-    for name in given:
-        if name not in known:
-            raise unknown_name(kind, name, known)

@@ -38,7 +38,8 @@ def read_table(name: str) -> pd.DataFrame:
     tables = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.csv"))}
     if name not in tables:
         raise unknown_name("table of results", name, tables)
-    return pd.read_csv(tables[name])
+    table = pd.read_csv(tables[name])
+    return table.fillna({"minus": ""}) if "minus" in table else table
 
 
 def read_rows(name: str, /, **values: Any) -> pd.DataFrame:

@@ -58,11 +58,8 @@ class _Measured:
             return pd.DataFrame(columns=[*_NAMES, *NUMBERS])
         table = table if "minus" in table else table.assign(minus="")
         both = means(part)
-        keys = [name for name in table if name in both and name not in NUMBERS]
-        ours, theirs = both[[*keys, "mean"]], both[both["recipe"] == (base or self.base)].drop(columns="recipe")
-        others = [name for name in keys if name != "recipe"]
-        theirs = theirs[[*others, "mean"]].rename(columns={"mean": "base_mean"})
-        return table.merge(ours, on=keys, how="left").merge(theirs, on=others, how="left")
+        theirs = both[both["recipe"] == (base or self.base)].drop(columns="recipe")
+        return _with_means(_with_means(table, both, "mean"), theirs, "base_mean")
 
 
 def reports(rows: pd.DataFrame, *, method: str = "regex", base: str = "vanilla") -> dict[str, Report]:
@@ -170,8 +167,8 @@ def _shortcuts(measured: _Measured) -> Report:
     compared = _plain(measured.compared("shortcuts", ["precision"]))
     if compared.empty:
         return Report(compared)
-    share = measured.means("shortcuts").query("metric == 'verified'").groupby("recipe")["mean"].mean()
-    table = compared.drop(columns="minus").assign(verified=compared["recipe"].map(share))
+    verified = measured.means("shortcuts").query("metric == 'verified'").drop(columns="metric")
+    table = _with_means(compared.drop(columns="minus"), verified, "verified")
     ours = _explained(table, measured.method)
     claim = f"attributions find a shortcut better in models of {measured.method} than of {measured.base}"
     return Report(table, _verdicts(claim, ours))
@@ -183,6 +180,8 @@ def _cost(measured: _Measured) -> Report:
     On a CPU the time is that of the processor: it does not count what else the machine was busy with.
     """
     table = costs(measured.rows)
+    if table.empty:
+        return Report(table)
     on_cpu = table["cpu_seconds"].where(table["device"] == "cpu") if "cpu_seconds" in table else table["seconds"]
     table["seconds"] = on_cpu.fillna(table["seconds"])
     keys = ["data", "model", "train_texts", "device", "threads"]
@@ -215,6 +214,15 @@ def _over_random(compared: pd.DataFrame) -> pd.DataFrame:
 def _explained(compared: pd.DataFrame, recipe: str) -> pd.DataFrame:
     """A recipe's cells, but for those of the random attribution."""
     return compared[(compared["recipe"] == recipe) & (compared["attribution"] != "random")]
+
+
+def _with_means(table: pd.DataFrame, cells: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A table with a column more: the mean of the cell of the same names."""
+    names = [name for name in cells if name not in ("mean", "seed_sd", "seeds", "examples")]
+    nowhere = [name for name in names if name not in table]  # it is empty in each of its rows, and left out
+    added = cells[[*names, "mean"]].rename(columns={"mean": column})
+    filled = table.assign(**dict.fromkeys(nowhere, ""))
+    return filled.merge(added, on=names, how="left", validate="m:1").drop(columns=nowhere)
 
 
 def _beside_random(compared: pd.DataFrame) -> pd.DataFrame:

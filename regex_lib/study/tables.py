@@ -43,7 +43,8 @@ def _with_terms(part: pd.DataFrame) -> pd.DataFrame:
     """Macro-F1 and calibration error as terms of the examples that add up to them.
 
     A measurement has them in all its rows. So they would seem to be the same for any other texts, and their intervals
-    would know of the luck of seeds alone.
+    would know of the luck of seeds alone. Macro-F1 may count classes that no label has, with 0: it and all its terms
+    are smaller by the same factor then.
     """
     if "probability" not in part or "macro_f1" not in part:
         return part
@@ -52,6 +53,8 @@ def _with_terms(part: pd.DataFrame) -> pd.DataFrame:
         label, predicted = (torch.tensor(rows[name].to_numpy("int64")) for name in ("label", "prediction"))
         confidence = torch.tensor(rows["probability"].to_numpy("float32"))
         f1, ece = macro_f1_terms(label, predicted), calibration_error_terms(confidence, label == predicted)
+        if (of_present := float(f1.mean())) > 0:
+            f1 *= float(rows["macro_f1"].iloc[0]) / of_present
         for name, terms in (("macro_f1", f1), ("ece", ece)):
             part.loc[rows.index, name] += (terms - terms.mean()).numpy().astype("float32")
     return part
@@ -199,7 +202,10 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
     Args:
         rows: from :func:`collect`.
     """
-    table = rows[rows["kind"] == "train"].dropna(axis="columns", how="all").drop(columns=["kind", "task"])
+    table = rows[rows["kind"] == "train"]
+    if table.empty:
+        return pd.DataFrame(columns=list(MODEL))
+    table = table.dropna(axis="columns", how="all").drop(columns=["kind", "task"])
     return table[[*MODEL, *table.columns.difference(MODEL, sort=False)]].reset_index(drop=True)
 
 

@@ -243,6 +243,6 @@ def test_a_gap_between_the_labels(tmp_path):
     write_parquet(tmp_path / "test.parquet", [{"text": "x", "label": 3}])
     assert message_of(tmp_path) == (
         f"{tmp_path / 'test.parquet'}: there is a label 3 but no label 2;"
-        " map the labels to integers from 0 without a gap, or say num_labels"
+        " map the labels to integers from 0 without a gap, or give load_data their number as num_labels"
     )
     assert load_data(tmp_path, num_labels=4).num_rows == {"train": len(ROWS), "test": 1}

@@ -4,10 +4,12 @@ import inspect
 from dataclasses import asdict
 
 import pytest
+from typer.testing import CliRunner
 
+from regex_lib.cli import app
 from regex_lib.errors import UserError
 from regex_lib.evaluation import evaluate_faithfulness
-from regex_lib.study import plan, read_study
+from regex_lib.study import MEASUREMENTS, measurement, plan, read_study
 from regex_lib.study.measurements import resolve_options
 from regex_lib.study.tasks import digest
 from regex_lib.training import Recipe
@@ -110,6 +112,64 @@ def test_a_measure_can_be_for_some_models_only(world):
     assert [(task.labels["recipe"], task.labels["seed"]) for task in measured] == [("igr", 1)]
 
 
+def with_steps(*attributions, n_steps, **others):
+    options = {"integrated_gradients": {"n_steps": n_steps}}
+    return FAITHFUL | {"attributions": list(attributions), "options": options} | others
+
+
+@pytest.mark.parametrize(
+    ("other", "keys"),
+    [
+        (with_steps("integrated_gradients", n_steps=1), "options"),
+        (with_steps("random", "integrated_gradients", n_steps=1, only={"recipe": ["igr"]}), "options"),
+        (with_steps("integrated_gradients", n_steps=1, metric_options={"sufficiency": {"aopc": "sum"}}),
+         "options, metric_options"),
+        (with_steps("integrated_gradients", n_steps=1, metrics=["loo_tau"]), None),
+        (with_steps("random", "attention", n_steps=1), None),
+        (with_steps("integrated_gradients", n_steps=1, level="word"), None),
+        (with_steps("integrated_gradients", n_steps=1, max_examples=2), None),
+        (with_steps("integrated_gradients", n_steps=1, on=["reviews:films"]), None),
+        (with_steps("integrated_gradients", n_steps=20), None),
+    ],
+)  # fmt: skip
+def test_measurements_that_tables_do_not_tell_apart_are_refused(world, other, keys):
+    measure = with_steps("integrated_gradients", "random", n_steps=20, level=["token"])
+    path = world.study([QUALITY, measure, other], recipes=["vanilla", "igr"])
+    if keys is None:
+        assert len(tasks(path)) > 4
+        return
+    message = rf"2 and 3 \(faithfulness\) differ only in {keys}, which tables do not tell apart: .* two studies"
+    with pytest.raises(UserError, match=message):
+        read_study(path)
+
+
+@pytest.fixture
+def own_measurements():
+    before = dict(MEASUREMENTS)
+    yield
+    MEASUREMENTS.clear()
+    MEASUREMENTS.update(before)
+
+
+@pytest.mark.usefixtures("own_measurements")
+def test_a_measurement_of_ones_own_needs_no_length(world):
+    @measurement("layers")
+    def layers(models, splits, *, split="test", depth=None):
+        raise NotImplementedError
+
+    path = world.study([{"kind": "layers", "depth": [1, "two"]}, QUALITY], max_length=8)
+    _, own, quality = tasks(path)
+    assert (own.config["depth"], "max_length" in own.config, quality.config["max_length"]) == ([1, "two"], False, 8)
+
+
+@pytest.mark.usefixtures("own_measurements")
+def test_a_measurement_of_ones_own_must_have_a_split_and_defaults():
+    with pytest.raises(UserError, match="the measurement 'layers' must have an option 'split'"):
+        measurement("layers")(lambda models, splits: None)
+    with pytest.raises(UserError, match="the option 'depth' of the measurement 'layers' must have a default"):
+        measurement("layers")(lambda models, splits, *, depth, split="test": None)
+
+
 def test_results_are_found_again_by_these_hashes(world):
     """If this fails, what is finished in existing stores would be done again."""
     extra = '[recipes.strong]\nbase = "vanilla"\nigr_weight = 0.25'
@@ -170,6 +230,24 @@ def test_what_the_hashes_leave_out_means_what_it_meant():
         (('"counted"', '"not_there"'), "cannot import the module 'not_there'"),
         (("[grid]", "[recipes.mine]\nbase = 'vanilla'\nigr_wait = 1\n[grid]\n"), None),
         (("[train]", "train"), "cannot read the study"),
+        (("[train]", "[[train]]"), "train must be a table, got"),
+        (("[[measure]]", "[measure]"), r"measurements are tables in double brackets: \[\[measure\]\]"),
+        (('"quality"', '["quality"]'), "must name its kind"),
+        (('"quality"', '"quality"\nsplit = []'), "split of quality names nothing"),
+        (('"quality"', '"quality"\nsplit = ["test", 3]'), "split of quality cannot be 3"),
+        (('"quality"', '"quality"\nmax_texts = "10"'), "max_texts of quality cannot be '10'"),
+        (('"quality"', '"quality"\nmax_texts = true'), "max_texts of quality cannot be True"),
+        (('"quality"', '"rationales"\nratio = [0.1, 0.2]'), r"ratio of rationales cannot be \[0.1, 0.2\]"),
+        (('"quality"', '"rationales"\nattributions = "random"'), "attributions of rationales cannot be 'random'"),
+        (('"quality"', '"rationales"\noptions = 3'), "options of rationales cannot be 3"),
+        (('"quality"', '"counted"\nact = 3'), "act of counted cannot be 3"),
+        (('"quality"', '"quality"\nonly = ["recipe"]'), r"only must be a table, got \['recipe'\]"),
+        (('"quality"', '"quality"\nonly = { recipe = ["vanila"] }'), "unknown recipe 'vanila': did you mean 'vanilla'"),
+        (('"quality"', '"quality"\nonly = { seed = 1 }'), "unknown seed '1'.* Known: 0"),
+        (('"quality"', '"quality"\nonly = { recipe = [] }'), "recipe of only names nothing"),
+        (('"quality"', '"quality"\non = []'), "on names nothing"),
+        (('"quality"', '"quality"\non.revews = ["reviews"]'), "unknown data set of .grid. 'revews'"),
+        (("[grid]", "[recipes]\nvanilla = 'regex'\n[grid]"), "the recipe 'vanilla' must be a table, got 'regex'"),
     ],
 )
 def test_what_is_wrong_is_told(world, change, message):
@@ -180,6 +258,19 @@ def test_what_is_wrong_is_told(world, change, message):
         return
     with pytest.raises(UserError, match=message):
         plan(read_study(path))
+
+
+def test_a_part_that_no_task_is_of_is_told(world):
+    path = str(world.study([QUALITY], recipes=["vanilla", "regex"]))
+    status = ["study", "status", path, "--store", str(world.folder / "store"), "--only"]
+    with pytest.raises(UserError, match="unknown value of recipe 'regexx': did you mean 'regex'"):
+        CliRunner().invoke(app, [*status, "recipe=regexx"], catch_exceptions=False)
+    with pytest.raises(UserError, match="unknown value of kind 'faithfulness'.* Known: quality, train"):
+        CliRunner().invoke(app, [*status, "kind=faithfulness"], catch_exceptions=False)
+    ended = CliRunner().invoke(
+        app, [*status, "recipe=vanilla, regex", "--only", "kind = train"], catch_exceptions=False
+    )
+    assert ended.output.split()[-5:] == ["train", "0", "0", "0", "2"]
 
 
 def test_missing_files_and_splits_are_told(world):

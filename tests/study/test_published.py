@@ -2,13 +2,20 @@ import pandas as pd
 import pytest
 
 from regex_lib.errors import UserError
-from regex_lib.study import published, read_rows, read_table
+from regex_lib.study import differences_figure, published, read_rows, read_table
 
 
 def test_the_tables_of_the_repository_are_found_by_name():
     table = read_table("sst/differences")
     assert {"recipe", "base", "difference", "low", "high"} <= set(table)
     assert len(table)
+
+
+def test_the_figure_of_a_table_is_drawn_as_it_is_read():
+    table = read_table("sst/differences")
+    assert set(table["minus"]) == {"", "random"}
+    shown = table[(table["recipe"] == "regex") & (table["kind"] == "faithfulness") & (table["level"] == "token")]
+    assert differences_figure(shown, ["sufficiency"]).axes
 
 
 def test_an_installed_package_has_its_own(tmp_path, monkeypatch):

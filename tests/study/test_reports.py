@@ -218,6 +218,28 @@ def test_shortcuts_say_how_many_models_use_them(results):
     assert report.verdicts[0].cells == 2
 
 
+def test_shortcuts_are_told_for_each_cell(results):
+    for recipe in ("vanilla", "regex"):
+        for seed in SEEDS:
+            for shortcut, used in (("single_token", 1.0), ("ordered_pair", float(seed == 0))):
+                found = results.explained({"precision": lambda attribution: 0.5}, per_example=False)
+                results.add("shortcuts", recipe, seed, [row | {"verified": used} for row in found], shortcut=shortcut)
+    table = reports(results.rows)["5_shortcuts"].table
+    expected = table["shortcut"].map({"single_token": 1.0, "ordered_pair": 1 / 3})
+    np.testing.assert_allclose(table["verified"], expected, atol=1e-4)
+    assert set(table["shortcut"]) == {"single_token", "ordered_pair"}
+
+
+def test_a_measurement_that_the_base_lacks_changes_no_other(results):
+    before = reports(results.rows)["1_faithfulness"]
+    for seed in SEEDS:
+        rows = results.explained({"sufficiency": lambda attribution: 0.9})
+        results.add("faithfulness", "regex", seed, rows, replacement="mask", level="token", max_length=64)
+    after = reports(results.rows)["1_faithfulness"]
+    pd.testing.assert_frame_equal(after.table, before.table)
+    assert after.verdicts == before.verdicts
+
+
 def test_costs_are_multiples_of_the_same_seeds(results):
     table = reports(results.rows)["6_cost"].table.set_index("recipe")
     assert table.loc["regex", ["seconds", "times", "times_memory", "seeds"]].tolist() == [200.0, 2.5, 2.5, 3]
@@ -246,6 +268,68 @@ def test_the_command_writes_all_tables_and_says_what_they_say(results, tmp_path)
     assert names == {"means", "differences", "costs", "verdicts", *(f"table_{name}" for name in made)}
     for name, report in made.items():
         assert len(pd.read_csv(tmp_path / "tables" / f"table_{name}.csv")) == len(report.table)
+
+
+def run(*command):
+    return CliRunner().invoke(app, ["study", *map(str, command)])
+
+
+@pytest.fixture
+def exported(results, tmp_path):
+    path = tmp_path / "all.parquet"
+    export(results.jobs, results.store, path)
+    return path
+
+
+def test_one_recipe_has_the_tables_that_need_no_other(exported, tmp_path):
+    command = ["table", exported, "--only", "recipe=vanilla", "--output", tmp_path / "tables"]
+    ended = run(*command)
+    assert ended.exit_code == 0
+    assert "only vanilla is measured" in ended.output
+    names = {path.stem for path in (tmp_path / "tables").iterdir()}
+    assert names == {"means", "costs", "verdicts", "table_6_cost"}
+    assert len(pd.read_csv(tmp_path / "tables" / "costs.csv")) == len(SEEDS)
+    with pytest.raises(UserError, match="no other recipe is measured where 'vanilla' is"):
+        raise run("table", exported, "--only", "recipe=vanilla").exception
+    with pytest.raises(UserError, match="nothing is measured of the recipe 'vanila' yet"):
+        raise run(*command, "--base", "vanila").exception
+
+
+def test_a_part_without_trainings_has_tables_all_the_same(results, tmp_path):
+    rows = results.rows
+    made = reports(rows[rows["kind"] != "train"])
+    assert "1_faithfulness" in made
+    assert "6_cost" not in made
+
+
+def test_a_part_of_an_export_keeps_the_trainings(exported, tmp_path):
+    for part, kinds in (("kind=quality", {"quality"}), (" kind = quality , transfer ", {"quality", "transfer"})):
+        assert run("table", exported, "--only", part, "--output", tmp_path / "part").exit_code == 0
+        assert set(pd.read_csv(tmp_path / "part" / "means.csv")["kind"]) == kinds
+        assert len(pd.read_csv(tmp_path / "part" / "costs.csv")) == len(LEVELS) * len(SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["table", "--only", "recipe=regexx"], "unknown value of recipe 'regexx': did you mean 'regex'"),
+        (["table", "--only", "threads=99"], "unknown value of threads '99': Known: 1"),
+        (["table", "--only", "recipes=regex"], "--only must be KEY=VALUE, with a key of .*recipe"),
+        (["table", "--method", "regx"], "unknown recipe 'regx': did you mean 'regex'"),
+        (["figure", "--metrics", "suficiency", "--output", "no.png"], "unknown metric 'suficiency': did you mean"),
+    ],
+)
+def test_a_misspelt_name_is_told(exported, command, message):
+    with pytest.raises(UserError, match=message):
+        raise run(command[0], exported, *command[1:]).exception
+
+
+def test_a_figure_of_several_metrics(exported, tmp_path):
+    for metrics, kind in (("sufficiency, comprehensiveness", "faithfulness"), ("accuracy", "quality")):
+        command = ["figure", exported, "--metrics", metrics, "--only", f"kind={kind}"]
+        ended = run(*command, "--output", tmp_path / "figure.svg")
+        assert ended.exit_code == 0, ended.exception
+        assert (tmp_path / "figure.svg").stat().st_size
 
 
 def test_the_command_tells_a_base_that_is_not_measured_yet(results, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from regex_lib.errors import UserError
-from regex_lib.metrics import paired_bootstrap
+from regex_lib.metrics import macro_f1_terms, paired_bootstrap
 from regex_lib.study import (
     Store,
     Task,
@@ -179,6 +179,38 @@ def test_the_figure_shows_every_difference_with_its_interval(jobs, store):
         differences_figure(table[table["metric"] != "ece"], ["ece", "comprehensiveness"])
 
 
+def test_the_figure_writes_each_attribution_beside_its_dots(jobs, store):
+    table = differences(scores(collect(jobs, store)), "vanilla").query("kind == 'faithfulness' and recipe == 'regex'")
+    swapped = table["metric"].eq("loo_tau") & table["attribution"].eq("random")  # each metric lacks one attribution
+    table = table[~swapped & ~(table["metric"].eq("sufficiency") & table["attribution"].eq("attention"))]
+    figure = differences_figure(table.sort_values("metric"), METRICS)
+    (names,) = {tuple(label.get_text() for label in axis.get_yticklabels()) for axis in figure.axes[:1]}
+    assert set(names) == {"random", "attention"}
+    for metric, axis in zip(METRICS, figure.axes, strict=True):
+        (container,) = axis.containers
+        dots = [names[round(place)] for place in container[0].get_ydata()]
+        assert dots == ["random" if metric == "sufficiency" else "attention"]
+
+
+def test_the_figure_has_panels_for_each_base(jobs, store):
+    rows = scores(collect(jobs, store))
+    table = pd.concat([differences(rows, base) for base in ("vanilla", "igr")], ignore_index=True)
+    table.loc[table["base"] == "igr", "max_examples"] = np.nan  # as where the tables of bases differ in their columns
+    figure = differences_figure(table, ["sufficiency"])
+    assert [axis.get_xlabel() for axis in figure.axes] == [f"sufficiency: minus {base}" for base in ("vanilla", "igr")]
+    drawn = [{container.get_label() for container in axis.containers if container[0].get_xdata().size}
+             for axis in figure.axes]  # fmt: skip
+    assert drawn == [{"regex", "igr"}, {"vanilla", "regex"}]
+
+
+def test_the_figure_of_scores_without_attributions(jobs, store):
+    table = differences(scores(collect(jobs, store)), "vanilla")
+    (axis,) = differences_figure(table, ["accuracy"]).axes
+    assert sum(len(container[0].get_xdata()) for container in axis.containers) == 2
+    (alone,) = differences_figure(table[table["kind"] == "quality"].drop(columns="attribution"), ["accuracy"]).axes
+    assert alone.get_xlabel() == axis.get_xlabel()
+
+
 def test_the_interval_of_a_score_that_no_example_has_alone_knows_of_the_luck_of_the_examples(store):
     jobs, macro_f1 = [], {}
     for recipe, seed in itertools.product(("vanilla", "regex"), SEEDS):
@@ -202,3 +234,28 @@ def test_the_interval_of_a_score_that_no_example_has_alone_knows_of_the_luck_of_
     assert row.difference == pytest.approx(macro_f1["regex"] - macro_f1["vanilla"], abs=1e-4)
     assert row.low < 0 < row.difference < row.high
     assert row.examples == 40
+
+
+@pytest.mark.parametrize("all_classes", [True, False])
+def test_the_interval_is_that_of_the_classes_which_the_score_is_a_mean_of(store, all_classes):
+    """Of three classes the texts have two; `transfer` leaves the third out, all else counts it with 0."""
+    jobs, labels = [], [0, 1, 2] if all_classes else [0, 1]
+    expected = {}
+    for recipe, seed in itertools.product(("vanilla", "regex"), SEEDS):
+        training = Task("train", {"recipe": recipe, "seed": seed}, {"recipe": recipe, "seed": seed}, {})
+        quality = Task("quality", {}, training.labels | {"kind": "quality"}, {}, (training,))
+        label = torch.arange(60) % 2
+        drawn = torch.rand(60, generator=torch.Generator().manual_seed(SEEDS.index(seed)))
+        prediction = torch.where(drawn < (0.1 if recipe == "regex" else 0.3), 2 * (label == 0).long(), label)
+        score = f1_score(label, prediction, labels=labels, average="macro", zero_division=0.0)
+        rows = {"example": range(60), "label": label, "prediction": prediction, "probability": 0.9}
+        store.write(training, pd.DataFrame({"seconds": [1.0]}), {"device": "cpu", "threads": 1})
+        store.write(quality, pd.DataFrame(rows | {"macro_f1": score, "ece": 0.0}), {"device": "cpu", "threads": 1})
+        expected[recipe, seed] = macro_f1_terms(label, prediction, len(labels))
+        jobs.append(Job((training, quality)))
+    interval = paired_bootstrap(*(
+        torch.stack([expected[recipe, seed] for seed in SEEDS]) for recipe in ("regex", "vanilla")
+    ))  # fmt: skip
+    (row,) = differences(scores(collect(jobs, store)), "vanilla").query("metric == 'macro_f1'").itertuples()
+    found = row.difference, row.low, row.high
+    assert found == pytest.approx((interval.estimate, interval.low, interval.high), abs=1.1e-4)
