@@ -365,6 +365,14 @@ def test_more_classes_than_the_model_has_are_told_before_training(regex_lib, run
     says(result, "a head of 2 classes, but num_labels is 3")
 
 
+def test_a_missing_split_is_told_with_the_option_where_there_is_one(regex_lib, run, table):
+    data = table("text,label", "good,1", "bad,0")
+    says(regex_lib("evaluate", run, "--data", data), "has no split 'test', only: train; choose one with --split")
+    result = regex_lib("rationales", run, "--data", data)
+    says(result, "has no split 'test', only: train")
+    assert "--split" not in result.err
+
+
 def test_more_classes_than_the_model_has_are_told_before_evaluation(regex_lib, run, table):
     data = table("text,label", "good,2", "so so,1", "bad,0")
     result = regex_lib("evaluate", run, "--data", data, "--split", "train")

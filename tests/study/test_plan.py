@@ -265,7 +265,7 @@ def test_a_part_that_no_task_is_of_is_told(world):
     status = ["study", "status", path, "--store", str(world.folder / "store"), "--only"]
     with pytest.raises(UserError, match="unknown value of recipe 'regexx': did you mean 'regex'"):
         CliRunner().invoke(app, [*status, "recipe=regexx"], catch_exceptions=False)
-    with pytest.raises(UserError, match="unknown value of kind 'faithfulness'.* Known: quality, train"):
+    with pytest.raises(UserError, match=r"unknown value of kind 'faithfulness'.* Known: quality, train"):
         CliRunner().invoke(app, [*status, "kind=faithfulness"], catch_exceptions=False)
     ended = CliRunner().invoke(
         app, [*status, "recipe=vanilla, regex", "--only", "kind = train"], catch_exceptions=False
