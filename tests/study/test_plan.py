@@ -246,7 +246,7 @@ def test_what_the_hashes_leave_out_means_what_it_meant():
         (('"quality"', '"quality"\nonly = { seed = 1 }'), "unknown seed '1'.* Known: 0"),
         (('"quality"', '"quality"\nonly = { recipe = [] }'), "recipe of only names nothing"),
         (('"quality"', '"quality"\non = []'), "on names nothing"),
-        (('"quality"', '"quality"\non.revews = ["reviews"]'), "unknown data set of .grid. 'revews'"),
+        (('"quality"', '"quality"\non.review = ["reviews"]'), "unknown data set of .grid. 'review'"),
         (("[grid]", "[recipes]\nvanilla = 'regex'\n[grid]"), "the recipe 'vanilla' must be a table, got 'regex'"),
     ],
 )
