@@ -33,11 +33,12 @@ def test_the_code_blocks_run(
 
 def test_the_verdicts_shown_are_those_of_the_tables() -> None:
     block = README.split("## What the study says so far")[1].split("\n## ")[0]
-    shown = [line for line in block.splitlines() if line.startswith("|")][2:]
-    assert shown == [
-        f"| {row.claim} | {row.pro} | {row.contra} | {row.cells - row.pro - row.contra} | {row.verdict} |"
-        for row in read_table("sst/verdicts").itertuples()
-    ]
+    tables = re.findall(r"(?:^\|.*\n)+", block, flags=re.MULTILINE)
+    for shown, study in zip(tables, ("sst", "other_data"), strict=True):
+        assert shown.splitlines()[2:] == [
+            f"| {row.claim} | {row.pro} | {row.contra} | {row.cells - row.pro - row.contra} | {row.verdict} |"
+            for row in read_table(f"{study}/verdicts").itertuples()
+        ]
 
 
 def test_every_local_link_leads_somewhere() -> None:

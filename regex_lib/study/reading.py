@@ -100,8 +100,7 @@ def _measure(table: dict[str, Any], train: TrainSettings, grid: Grid) -> Measure
         _some(f"{name} of {kind}", options[name])
     measure = Measure(kind, options, {data: _some("on", names) for data, names in by_data.items()},
                       {name: _list(values) for name, values in only.items()})  # fmt: skip
-    for _ in measure.combinations(train):
-        """Each is checked."""
+    list(measure.combinations(train))  # each is checked
     if models_needed(kind) > len(grid.seeds):
         raise UserError(f"{kind} compares models of {models_needed(kind)} seeds, and [grid] has {len(grid.seeds)}")
     return measure
