@@ -12,6 +12,7 @@ from regex_lib.attributions.quadrature import Quadrature, path_ends, path_points
 from regex_lib.attributions.registry import register
 from regex_lib.attributions.sampling import packed
 from regex_lib.models import TextClassifier, TokenBatch
+from regex_lib.models.families import family_of
 
 __all__ = ["Starts", "integrated_gradients", "path_derivative"]
 
@@ -40,9 +41,9 @@ def integrated_gradients(
     The baselines need a direction. A model that normalises its embeddings before anything else (DeBERTa, ModernBERT,
     and decoders such as Llama, Qwen, Mistral and Gemma) jumps from the zero vector, which has none, to the direction of
     the input: everything happens at the path's first point, where no quadrature looks, and scores are far from
-    complete. BERT, RoBERTa and GPT-2 add positions first, and can start from zero. Where a content token starts from
-    zero, ``attribute(..., "integrated_gradients")`` makes two forward passes more, or three, and warns if the scores of
-    a batch miss the changes of its logits by more than a tenth because of such a jump.
+    complete. BERT, RoBERTa and GPT-2 add positions first, and can start from zero. Where a content token of another
+    model starts from zero, ``attribute(..., "integrated_gradients")`` makes two forward passes more, and warns if the
+    scores of a batch miss the changes of its logits by more than a tenth.
 
     A transformer normalises its embeddings, so that most of the change happens where their directions turn fastest.
     The points of ``"equal_angle"`` are evenly spread over the mean angle by which the tokens turn. Finding them costs
@@ -192,8 +193,9 @@ def _integrated_gradients(
         tolerance=tolerance,
         max_steps=max_steps,
     )
-    from_zero = (~baselines.any(dim=-1) & batch.content_mask).any()
-    if tolerance is None and from_zero:  # with a tolerance, completeness is checked anyway
+    adds_positions = family_of(classifier.model).adds_positions(classifier.model.config)
+    # With a tolerance, completeness is checked anyway.
+    if tolerance is None and not adds_positions and (~baselines.any(dim=-1) & batch.content_mask).any():
         _warn_of_a_jump(classifier, batch, target, embeddings, baselines, scores)
     return scores
 
@@ -206,7 +208,7 @@ def _warn_of_a_jump(
     baselines: Float[Tensor, "batch tokens dim"],
     scores: Float[Tensor, "batch tokens"],
 ) -> None:
-    """Warn where scores from a zero vector are far from complete, and the logit changes at once on leaving it."""
+    """Warn where scores are far from complete because the logit jumps on leaving the zero vector."""
 
     def explained(points: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, " batch"]:
         with torch.no_grad():
@@ -215,15 +217,12 @@ def _warn_of_a_jump(
     full, empty = explained(embeddings), explained(baselines)
     missing = (scores.sum(dim=1) - (full - empty)).abs().sum()
     rounding = 10 * torch.finfo(embeddings.dtype).eps * (full.abs() + empty.abs()).sum()
-    tenth = 0.1 * (full - empty).abs().sum()  # of the batch: by chance, a single text may change next to nothing
-    if missing <= tenth + rounding:
-        return
-    near = explained(torch.lerp(baselines, embeddings, 0.01))
-    if (near - empty).abs().sum() > tenth:
+    # Of the batch: by chance, a single text may change next to nothing.
+    if missing > 0.1 * (full - empty).abs().sum() + rounding:
         remedy = "mean" if classifier.mask_id == classifier.pad_id else "mask"
         warnings.warn(
             "Integrated Gradients are far from complete: the baseline is the zero vector, which has no direction, and "
-            "this model seems to normalise its embeddings before anything else, so that everything happens at the "
-            f"path's first point: use baseline={remedy!r}",
+            "this model normalises its embeddings before anything else, so that everything happens at the path's "
+            f"first point: use baseline={remedy!r}",
             stacklevel=3,
         )

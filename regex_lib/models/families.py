@@ -36,6 +36,9 @@ class Family:
     """From the model's configuration."""
     open_attention: Callable[[transformers.PreTrainedModel], None]
     """Makes the model's attention layers report to :func:`regex_lib.models.attention.listening`."""
+    adds_positions: Callable[[Any], bool] = lambda _: True
+    """Whether positions are added to the embeddings before the first normalisation, from the model's configuration.
+    Where they are not, a token whose embedding is zero has no direction."""
 
 
 def _route_attention(model: transformers.PreTrainedModel) -> None:
@@ -51,15 +54,19 @@ def _hook_disentangled_attention(model: transformers.PreTrainedModel) -> None:
 
 
 _ENCODER = Family(lambda _: "first", _route_attention)
-_DEBERTA = Family(lambda _: "first", _hook_disentangled_attention)
-_MODERNBERT = Family(lambda config: "first" if config.classifier_pooling == "cls" else "mean", _route_attention)
-_DECODER = Family(lambda _: "last", _route_attention)
+_DEBERTA = Family(lambda _: "first", _hook_disentangled_attention, lambda config: config.position_biased_input)
+_MODERNBERT = Family(
+    lambda config: "first" if config.classifier_pooling == "cls" else "mean", _route_attention, lambda _: False
+)
+_GPT2 = Family(lambda _: "last", _route_attention)
+_DECODER = Family(lambda _: "last", _route_attention, lambda _: False)
 
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(["albert", "bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"], _ENCODER),
     **dict.fromkeys(["deberta", "deberta-v2"], _DEBERTA),
     "modernbert": _MODERNBERT,
-    **dict.fromkeys(["gemma", "gpt2", "llama", "mistral", "phi3", "qwen2", "qwen3"], _DECODER),
+    "gpt2": _GPT2,
+    **dict.fromkeys(["gemma", "llama", "mistral", "phi3", "qwen2", "qwen3"], _DECODER),
 }
 """The supported families by the ``model_type`` of their configuration; ``deberta-v2`` is DeBERTa-v3's too. One that
 works like another can be added: ``FAMILIES["ernie"] = FAMILIES["bert"]``."""

@@ -244,3 +244,14 @@ def test_a_decoder_reads_the_last_attended_token_even_where_it_is_the_padding_to
     logits = classifier(classifier.embed(ids), batch.attention_mask).logits
     expected = logits_one_by_one(plain, plain.get_input_embeddings()(ids), batch.attention_mask)
     assert_close(logits, expected, **ROUNDED)
+
+
+@pytest.mark.parametrize("kind", sorted(FAMILIES))
+def test_a_family_adds_positions_before_the_first_normalisation_or_says_that_it_does_not(make_tiny, kind):
+    classifier = make_tiny(kind)
+    config, seen = classifier.model.config, []
+    norm = next(one for one in classifier.model.modules() if "Norm" in type(one).__name__)
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        classifier(torch.zeros(1, 5, classifier.embed(torch.tensor([[0]])).shape[-1]), torch.ones(1, 5).bool())
+    assert FAMILIES[kind].adds_positions(config) == bool(seen[0].any())
