@@ -171,8 +171,19 @@ COMPLETE = {
 }
 
 
+def error_of(classifier, batch, target, name, options):
+    """By how much an attribution misses the change of the logit, at most."""
+    with torch.no_grad():
+        points = classifier.embed(batch.input_ids), baseline_embeddings(classifier, batch, options["baseline"])
+        end, start = (classifier(point, batch.attention_mask).logits for point in points)
+    change = (end - start).gather(1, target[:, None])[:, 0]
+    scores = score_batch(classifier, batch, name, target, **options)
+    return ((scores.sum(dim=1) - change).abs() / change.abs()).max().item()
+
+
+# %%
 def check(classifier):
-    """What a family's model must fulfil, and by how much it misses."""
+    """What a family's model must fulfil, by how much its scores miss, and how often the package warns."""
     batch = classifier.tokenize(TEXTS)
     embeddings, real = classifier.embed(batch.input_ids).detach(), batch.attention_mask
     with torch.no_grad():
@@ -183,15 +194,9 @@ def check(classifier):
     torch.testing.assert_close(output.attention.sum(dim=1), torch.ones(len(TEXTS)).to(output.attention))
     assert (output.attention[~real] == 0).all()
     target = output.logits.argmax(dim=1)
-    row = {}
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        for column, (name, options) in COMPLETE.items():
-            with torch.no_grad():
-                start = classifier(baseline_embeddings(classifier, batch, options["baseline"]), real).logits
-            change = (output.logits - start).gather(1, target[:, None])[:, 0]
-            scores = score_batch(classifier, batch, name, target, **options)
-            row[f"{column} misses by"] = ((scores.sum(dim=1) - change).abs() / change.abs()).max().item()
+        row = {f"{column} misses by": error_of(classifier, batch, target, *how) for column, how in COMPLETE.items()}
         largest = embeddings.norm(dim=-1) * score_batch(classifier, batch, "gradient_norm", target)
         row["InputXGrad"] = (score_batch(classifier, batch, "input_x_gradient", target).abs().sum() / largest.sum()).item()
     reads = "last token" if classifier.pooling_weights(real)[0].argmax() else "first token"
