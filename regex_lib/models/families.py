@@ -36,7 +36,7 @@ class Family:
     """From the model's configuration."""
     open_attention: Callable[[transformers.PreTrainedModel], None]
     """Makes the model's attention layers report to :func:`regex_lib.models.attention.listening`."""
-    adds_positions: Callable[[Any], bool] = lambda _: True
+    adds_positions: Callable[[Any], bool]
     """Whether positions are added to the embeddings before the first normalisation, from the model's configuration.
     Where they are not, a token whose embedding is zero has no direction."""
 
@@ -53,12 +53,12 @@ def _hook_disentangled_attention(model: transformers.PreTrainedModel) -> None:
             hear_probabilities(module.dropout)
 
 
-_ENCODER = Family(lambda _: "first", _route_attention)
+_ENCODER = Family(lambda _: "first", _route_attention, lambda _: True)
 _DEBERTA = Family(lambda _: "first", _hook_disentangled_attention, lambda config: config.position_biased_input)
 _MODERNBERT = Family(
     lambda config: "first" if config.classifier_pooling == "cls" else "mean", _route_attention, lambda _: False
 )
-_GPT2 = Family(lambda _: "last", _route_attention)
+_GPT2 = Family(lambda _: "last", _route_attention, lambda _: True)
 _DECODER = Family(lambda _: "last", _route_attention, lambda _: False)
 
 FAMILIES: dict[str, Family] = {
