@@ -1,6 +1,6 @@
 """What a classifier says of texts: accuracy and calibration, and probabilities without a graph."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import datasets
@@ -59,23 +59,23 @@ def classify(
             parts.append(predict(classifier.embed(batch.input_ids), batch.attention_mask).cpu())
             order += rows
     probabilities = torch.cat(parts)
-    check_finite(probabilities, order)
+    check_finite(probabilities, order.__getitem__)
     return classification_report(probabilities, torch.tensor([labels[row] for row in order]))
 
 
-def check_finite(answers: Float[Tensor, "inputs classes"], rows: Sequence[int]) -> None:
+def check_finite(answers: Float[Tensor, "inputs classes"], row_of: Callable[[int], int]) -> None:
     """Refuse what a model says where it is not finite.
 
     Args:
         answers: logits or probabilities.
-        rows: which example of the data each is about.
+        row_of: which example of the data an input, by its number, is about.
 
     Raises:
         UserError: if any is not; it names the example.
     """
     finite = answers.isfinite().all(dim=1)
     if not finite.all():
-        row = rows[int((~finite).nonzero()[0])]
+        row = row_of(int((~finite).nonzero()[0]))
         raise UserError(
             f"the model's output for example {row} is not finite: check its weights, and the precision it runs in"
         )

@@ -199,7 +199,7 @@ class Removals:
                 embeddings = self._classifier.embed(ids)
             parts.append(self._predict(embeddings, attended))
         answers = torch.cat(parts).cpu()[order.argsort()]
-        check_finite(answers, [self._rows[example] for example in example_index.tolist()])
+        check_finite(answers, lambda number: self._rows[int(example_index[number])])
         return answers
 
 

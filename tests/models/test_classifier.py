@@ -135,19 +135,12 @@ def test_a_tokenizer_without_padding_is_refused(tiny):
         TextClassifier(tiny.model, tiny.tokenizer)
 
 
-def test_a_padding_token_that_the_model_does_not_embed_is_refused(tiny):
+@pytest.mark.parametrize(("name", "attribute"), [("padding", "pad"), ("mask", "mask")])
+def test_a_token_that_the_model_does_not_embed_is_refused(tiny, name, attribute):
     rows = tiny.model.get_input_embeddings().num_embeddings
-    tiny.tokenizer.add_special_tokens({"pad_token": "<new>"})
-    with pytest.raises(UserError, match=f"number {rows}, but the model embeds {rows} tokens: call .*resize_token"):
+    tiny.tokenizer.add_special_tokens({f"{attribute}_token": "<new>"})
+    message = f"{name} token is number {rows}, but the model embeds {rows} tokens: call .*resize_token"
+    with pytest.raises(UserError, match=message):
         TextClassifier(tiny.model, tiny.tokenizer)
     tiny.model.resize_token_embeddings(len(tiny.tokenizer), mean_resizing=False)
-    assert TextClassifier(tiny.model, tiny.tokenizer).pad_id == rows
-
-
-def test_a_mask_token_that_the_model_does_not_embed_is_refused(tiny):
-    rows = tiny.model.get_input_embeddings().num_embeddings
-    tiny.tokenizer.add_special_tokens({"mask_token": "<new>"})
-    with pytest.raises(UserError, match=f"mask token is number {rows}, but the model embeds {rows} tokens: call"):
-        TextClassifier(tiny.model, tiny.tokenizer)
-    tiny.model.resize_token_embeddings(len(tiny.tokenizer), mean_resizing=False)
-    assert TextClassifier(tiny.model, tiny.tokenizer).mask_id == rows
+    assert getattr(TextClassifier(tiny.model, tiny.tokenizer), f"{attribute}_id") == rows
