@@ -1,9 +1,9 @@
 """The error that a user can mend, and how it is worded."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-__all__ = ["UserError", "unknown_name"]
+__all__ = ["UserError", "check_names", "unknown_name"]
 
 
 class UserError(ValueError):
@@ -36,3 +36,25 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
     return UserError(f"unknown {kind} {name!r}:{hint} Known: {', '.join(known)}")
+
+
+def check_names(kind: str, names: Iterable[object], known: Collection[object]) -> None:
+    """Accept names that are all in a catalogue.
+
+    Args:
+        kind: what the names stand for, such as ``"recipe"``.
+        names: the names as they were given, or other values, such as seeds.
+        known: all that would have been right.
+
+    Raises:
+        UserError: for the first that is not, with the nearest names that are.
+
+    Example:
+        >>> check_names("recipe", ["regex", "vanila"], ["regex", "vanilla"])
+        Traceback (most recent call last):
+        ...
+        regex_lib.errors.UserError: unknown recipe 'vanila': did you mean 'vanilla'? Known: regex, vanilla
+    """
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, str(name), map(str, known))

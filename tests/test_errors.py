@@ -2,7 +2,7 @@
 
 import pytest
 
-from regex_lib.errors import UserError, unknown_name
+from regex_lib.errors import UserError, check_names, unknown_name
 
 RECIPES = ["vanilla", "regex", "regex_two_stage", "robust"]
 
@@ -42,3 +42,13 @@ def test_a_user_error_is_a_value_error():
     with pytest.raises(ValueError, match="unknown recipe"):
         raise unknown_name("recipe", "x", RECIPES)
     assert issubclass(UserError, ValueError)
+
+
+def test_the_first_name_that_is_not_known_is_refused():
+    with pytest.raises(UserError, match=r"unknown seed '3': Known: 0, 1$"):
+        check_names("seed", [0, 3, 4], [0, 1])
+
+
+@pytest.mark.parametrize("names", [[], ["regex"], ["robust", "vanilla"]])
+def test_known_names_and_none_at_all_are_accepted(names):
+    check_names("recipe", names, RECIPES)

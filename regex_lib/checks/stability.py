@@ -13,7 +13,7 @@ from torch import Tensor
 from regex_lib.attributions.sampling import example_generators
 from regex_lib.checks.comparison import Scored, predictions, score_texts, scores_of
 from regex_lib.checks.perturbations import PERTURBATIONS, Perturbed, Source
-from regex_lib.errors import UserError, unknown_name
+from regex_lib.errors import UserError, check_names
 from regex_lib.evaluation import evaluate_faithfulness
 from regex_lib.evaluation.chunk import select
 from regex_lib.metrics import expected_jaccard, rank_correlation, surviving_scores, top_k_jaccard
@@ -86,9 +86,7 @@ def stability(
         >>> "comprehensiveness" in frame
         True
     """
-    for name in perturbations:
-        if name not in PERTURBATIONS:
-            raise unknown_name("perturbation", name, PERTURBATIONS)
+    check_names("perturbation", perturbations, PERTURBATIONS)
     if not perturbations or samples < 1:
         raise UserError(f"one perturbation and one sample are the least, got {len(perturbations)} and {samples}")
     if not 0 <= share <= 1 or noise_size < 0:

@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from regex_lib.cli.shared import open_console
-from regex_lib.errors import UserError, unknown_name
+from regex_lib.errors import UserError, check_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +104,8 @@ def tables(
     from regex_lib.study import costs, means, reports, scores, verdicts
 
     rows = _rows(file, store, only)
-    if method is not None and method not in set(rows["recipe"]):
-        raise unknown_name("recipe", method, set(rows["recipe"]))
+    if method is not None:
+        check_names("recipe", [method], set(rows["recipe"]))
     measured = scores(rows)
     bases = _bases(rows, measured, base)
     contents = {"means": means(measured)}
@@ -153,9 +153,7 @@ def figure(
     rows = _rows(file, store, only)
     measured = scores(rows)
     given = [name.strip() for name in metrics.split(",")] if metrics is not None else []
-    for name in given:
-        if name not in set(measured["metric"]):
-            raise unknown_name("metric", name, set(measured["metric"]))
+    check_names("metric", given, set(measured["metric"]))
     table = _differences(measured, _bases(rows, measured, base))
     drawn = differences_figure(table, given or DEFAULT_METRICS, minus="random" if over_random else "")
     try:
@@ -234,9 +232,7 @@ def _conditions(only: list[str] | None, known: Mapping[str, Set[str]]) -> list[t
         key, values = key.strip(), [value.strip() for value in text.split(",")]
         if not equals or key not in known:
             raise UserError(f"--only must be KEY=VALUE, with a key of {', '.join(sorted(known))}; got {condition!r}")
-        for value in values:
-            if value not in known[key]:
-                raise unknown_name(f"value of {key}", value, known[key])
+        check_names(f"value of {key}", values, known[key])
         conditions.append((key, values))
     return conditions
 

@@ -1,13 +1,13 @@
 """The file that describes a study, read and checked before anything is trained."""
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from regex_lib.errors import UserError, unknown_name
+from regex_lib.errors import UserError, check_names
 from regex_lib.study.measurements import import_modules, models_needed
 from regex_lib.study.plan import AXES, Grid, Measure, Study, TrainSettings, labels_of_options
 from regex_lib.study.tasks import digest
@@ -28,7 +28,7 @@ def read_study(path: str | Path) -> Study:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the study {str(path)!r}: {error}") from error
     try:
-        _check_names("table", text, ("modules", "train", "grid", "recipes", "measure"))
+        check_names("table", text, ("modules", "train", "grid", "recipes", "measure"))
         modules = _list(text.get("modules", []))
         import_modules(modules)
         train = _train_settings(_table("train", text.get("train", {})))
@@ -43,7 +43,7 @@ def read_study(path: str | Path) -> Study:
 
 def _train_settings(table: dict[str, Any]) -> TrainSettings:
     known = {field.name: field.type for field in fields(TrainSettings)}
-    _check_names("option of [train]", table, known)
+    check_names("option of [train]", table, known)
     values: dict[str, Any] = {}
     for name, value in table.items():
         values[name] = float(value) if known[name] is float and isinstance(value, int) else value
@@ -53,7 +53,7 @@ def _train_settings(table: dict[str, Any]) -> TrainSettings:
 
 
 def _grid(table: dict[str, Any]) -> Grid:
-    _check_names("option of [grid]", table, [field.name for field in fields(Grid)])
+    check_names("option of [grid]", table, [field.name for field in fields(Grid)])
     lists = {name: _list(value) for name, value in table.items()}
     for name in ("data", "recipes", "seeds"):
         if not lists.get(name):
@@ -91,11 +91,11 @@ def _measure(table: dict[str, Any], train: TrainSettings, grid: Grid) -> Measure
     if not isinstance(kind, str):
         raise UserError("a [[measure]] must name its kind")
     known: dict[str, list[Any]] = {"data": grid.data, "model": grid.models, "recipe": grid.recipes, "seed": grid.seeds}
-    _check_names("option of only", only, known)
+    check_names("option of only", only, known)
     for name, values in only.items():
-        _check_names(name, _some(f"{name} of only", values), known[name])
+        check_names(name, _some(f"{name} of only", values), known[name])
     by_data = on if isinstance(on, dict) else dict.fromkeys(grid.data, on)
-    _check_names("data set of [grid]", by_data, grid.data)
+    check_names("data set of [grid]", by_data, grid.data)
     for name in [name for name in options if name in AXES]:
         _some(f"{name} of {kind}", options[name])
     measure = Measure(kind, options, {data: _some("on", names) for data, names in by_data.items()},
@@ -155,9 +155,3 @@ def _some(name: str, value: Any) -> list[Any]:
     if value == []:
         raise UserError(f"{name} names nothing")
     return _list(value)
-
-
-def _check_names(kind: str, given: Iterable[Any], known: Iterable[Any]) -> None:
-    for name in given:
-        if name not in known:
-            raise unknown_name(kind, str(name), map(str, known))

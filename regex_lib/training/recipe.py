@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
-from regex_lib.errors import UserError, unknown_name
+from regex_lib.errors import UserError, check_names, unknown_name
 from regex_lib.losses.adversarial import Divergence, PerturbationNorm
 from regex_lib.losses.attention import Direction, Normalisation
 from regex_lib.losses.gradient import GradientNorm
@@ -172,10 +172,7 @@ class Recipe:
             >>> RECIPES["vat"].changed(vat_weight=2.0).vat_weight
             2.0
         """
-        known = [field.name for field in fields(self)]
-        for name in options:
-            if name not in known:
-                raise unknown_name("recipe option", name, known)
+        check_names("recipe option", options, [field.name for field in fields(self)])
         return replace(self, **options)
 
 

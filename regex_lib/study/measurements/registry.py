@@ -17,7 +17,7 @@ import datasets
 import pandas as pd
 
 from regex_lib.attributions import find_method
-from regex_lib.errors import UserError, unknown_name
+from regex_lib.errors import UserError, check_names, unknown_name
 from regex_lib.evaluation import find_metric
 from regex_lib.models import TextClassifier
 from regex_lib.training import Recipe
@@ -144,9 +144,8 @@ def resolve_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
         {'split': 'validation'}
     """
     known = find_options(kind)
+    check_names(f"option of {kind}", options, known)
     for name, value in options.items():
-        if name not in known:
-            raise unknown_name(f"option of {kind}", name, known)
         if not _fits(value, known[name]):
             raise UserError(f"{name} of {kind} cannot be {value!r}")
     for name, find in (("attributions", find_method), ("metrics", find_metric)):
