@@ -456,6 +456,16 @@ def test_cut_texts_and_texts_without_content_are_told(regex_lib, run, table):
     assert [line.split()[-1] for line in result.out.splitlines() if "random" in line] == ["2"]
 
 
+def test_the_models_classes_count_where_a_file_has_not_all_of_them(regex_lib, run, table):
+    options = ("--split", "train", "--attributions", "random", "--metrics", "sufficiency")
+    result = regex_lib("evaluate", run, "--data", table("text,label", "good,1", "very good,1"), *options)
+    assert (result.code, result.err) == (0, "")
+    says(
+        regex_lib("evaluate", run, "--data", table("text,label", "so so,2"), *options),
+        "label 2 is out of range, 0 to 1",
+    )
+
+
 def test_texts_without_content_alone_cannot_be_evaluated(regex_lib, run, table):
     data = table("text,label", "[CLS] [SEP],1", "[PAD],0")
     says(regex_lib("evaluate", run, "--data", data, "--split", "train"), "no text has content tokens")

@@ -63,7 +63,7 @@ def evaluate(
     if output is not None:
         check_table_path(output)
     classifier = _on_its_device(trained_classifier(run))
-    found = find_split(load(data), data, split, "; choose one with --split")
+    found = find_split(load(data, classifier.num_labels), data, split, "; choose one with --split")
     rows = with_labels_of(classifier, found, data)
     with progress_bar("evaluating") as bar:
         task = bar.add_task("evaluating", total=min(len(rows), max_examples or len(rows)))

@@ -25,11 +25,11 @@ Data = Annotated[str, typer.Option(help="A data set's name, a .parquet, .csv or 
 MaxLength = Annotated[int | None, typer.Option(min=3, help="Cut longer texts to this many tokens.")]
 
 
-def load(data: str) -> "datasets.DatasetDict":
-    """The splits of a data set."""
-    from regex_lib.data import load_data
+def load(data: str, num_labels: int | None = None) -> "datasets.DatasetDict":
+    """The splits of a data set; ``num_labels`` is of one that the catalogue does not know."""
+    from regex_lib.data import find_source, load_data
 
-    return load_data(data)
+    return load_data(data, num_labels=None if find_source(data) else num_labels)
 
 
 def find_split(splits: "datasets.DatasetDict", data: str, split: str, advice: str = "") -> "datasets.Dataset":
