@@ -15,7 +15,7 @@ from regex_lib.attributions.words import word_scores, words_of
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
 
-__all__ = ["Explanation", "attribute", "length_batches", "score_batch"]
+__all__ = ["Explanation", "attribute", "check_numbers", "length_batches", "score_batch"]
 
 Target = int | Sequence[int] | Integer[Tensor, " texts"] | Integer[np.ndarray, " texts"]
 """The class to explain: one for all texts, or one per text."""
@@ -110,7 +110,7 @@ def attribute(
         One explanation per text, in the order of the texts.
 
     Raises:
-        UserError: if the method is unknown, a text is empty, or a target is not one of the classes.
+        UserError: if the method is unknown, a text is empty, a target is not one of the classes, or a score is NaN.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -136,7 +136,8 @@ def attribute(
             chosen = [texts[row] for row in rows]
             wanted = None if targets is None else [targets[row] for row in rows]
             batch = classifier.tokenize(chosen, max_length)
-            explanations.update(zip(rows, _explain(classifier, chosen, batch, method, wanted, options), strict=True))
+            explained = _explain(classifier, chosen, rows, batch, method, wanted, options)
+            explanations.update(zip(rows, explained, strict=True))
     return [explanations[row] for row in range(len(texts))]
 
 
@@ -162,9 +163,33 @@ def length_batches(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]
         yield order[start : start + batch_size]
 
 
+def check_numbers(scores: Float[Tensor, "batch tokens"], method: str, rows: Sequence[int]) -> None:
+    """Refuse scores that are NaN, which have no rank: half precision may overflow, or a method of one's own be wrong.
+
+    Args:
+        scores: from :func:`score_batch`.
+        method: its name.
+        rows: for each row of the batch, the number of its text.
+
+    Raises:
+        UserError: if any is; it names the text.
+
+    Example:
+        >>> check_numbers(torch.tensor([[0.5, torch.nan]]), "mine", [3])
+        Traceback (most recent call last):
+        ...
+        regex_lib.errors.UserError: attribution 'mine' gives scores for example 3 that are not numbers
+    """
+    undefined = scores.isnan().any(dim=1)
+    if undefined.any():
+        row = rows[int(undefined.nonzero()[0])]
+        raise UserError(f"attribution {method!r} gives scores for example {row} that are not numbers")
+
+
 def _explain(
     classifier: TextClassifier,
     texts: Sequence[str],
+    rows: Sequence[int],
     batch: TokenBatch,
     method: str,
     targets: Sequence[int] | None,
@@ -175,6 +200,7 @@ def _explain(
     probabilities, predictions = logits.softmax(dim=-1).max(dim=-1)
     target = predictions if targets is None else torch.tensor(targets, device=predictions.device)
     scores = score_batch(classifier, batch, method, target, **options).cpu()
+    check_numbers(scores, method, rows)
     content = batch.content_mask.cpu()
     for row, text in enumerate(texts):
         yield Explanation(

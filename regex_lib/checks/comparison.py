@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from regex_lib.attributions import find_method, score_batch
-from regex_lib.attributions.explain import length_batches
+from regex_lib.attributions.explain import check_numbers, length_batches
 from regex_lib.errors import UserError
 from regex_lib.evaluation.chunk import select
 from regex_lib.metrics import expected_jaccard, rank_correlation, top_k_jaccard
@@ -101,10 +101,7 @@ def scores_of(
     scores = {}
     for name in attributions:
         scores[name] = score_batch(classifier, batch, name, target, **options.get(name, {})).cpu().double()
-        undefined = scores[name].isnan().any(dim=1)
-        if undefined.any():
-            row = rows[int(undefined.nonzero()[0])]
-            raise UserError(f"attribution {name!r} gives scores for example {row} that are not numbers")
+        check_numbers(scores[name], name, rows)
     return scores
 
 

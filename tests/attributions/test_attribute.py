@@ -1,3 +1,4 @@
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +9,9 @@ from reference.unchecked import without_type_checks
 from torch.testing import assert_close
 
 from regex_lib.attributions import METHODS, attribute, find_method, register, score_batch
+from regex_lib.checks import evaluate_plausibility
 from regex_lib.errors import UserError
+from regex_lib.rationales import extract_rationales
 
 TEXTS = ["dull and very bad acting but a great plot", "a fine film", "never", "not great not bad"]
 
@@ -128,6 +131,24 @@ def test_variants_of_a_text_are_no_more_per_pass_than_texts(make_tiny, method, o
 def test_what_is_wrong_is_said(make_tiny, options, message):
     with without_type_checks(), pytest.raises(UserError, match=message):
         attribute(make_tiny(), **{"texts": TEXTS, **options})
+
+
+def test_scores_that_are_no_numbers_are_refused_wherever_they_are_used(make_tiny, monkeypatch):
+    def undefined(classifier, batch, target):
+        return batch.input_ids.double().where(batch.content_mask.sum(dim=1, keepdim=True) > 1, torch.nan)
+
+    monkeypatch.setitem(METHODS, "undefined", undefined)
+    marked = {"tokens": [text.split() for text in TEXTS], "rationale": [[1] * len(text.split()) for text in TEXTS]}
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1, 1, 0], **marked})
+    works = (
+        lambda: attribute(make_tiny(), TEXTS, "undefined"),
+        lambda: extract_rationales(make_tiny(), rows, "undefined"),
+        lambda: evaluate_plausibility(make_tiny(), rows, ["undefined"]),
+    )
+    for work in works:
+        with pytest.raises(UserError, match="'undefined' gives scores for example 2 that are not numbers"):
+            work()
+    assert len(attribute(make_tiny(), TEXTS[:2], "undefined")) == 2
 
 
 def test_a_cut_text_says_so_and_scores_what_is_left(tiny):
