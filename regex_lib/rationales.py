@@ -18,6 +18,7 @@ from regex_lib.evaluation import classify
 from regex_lib.evaluation.prediction import labelled_texts
 from regex_lib.evaluation.protocol import check_attributions, names_of
 from regex_lib.models import TextClassifier
+from regex_lib.models.loading import has_classification_head
 from regex_lib.training import train
 
 __all__ = ["extract_rationales", "rationale_spans", "select_then_predict"]
@@ -140,7 +141,8 @@ def select_then_predict(
     Args:
         classifier: the support model, trained on the full texts.
         data: splits ``train`` and ``test``.
-        new_classifier: makes an untrained classifier from a seed: the same encoder as the support model's.
+        new_classifier: makes an untrained classifier from a seed: the encoder that the support model was made from,
+            with a new head. One that was trained on full texts would know the task before it reads a rationale.
         attributions: what selects, names in :data:`regex_lib.attributions.METHODS`. ``random`` says how good a
             classifier is with any words of that number.
         ratio: share of the words that stay.
@@ -162,7 +164,8 @@ def select_then_predict(
 
     Raises:
         UserError: if a split is missing or has no text with content, its columns or labels are not the model's, a name
-            or an option is unknown, a setting is out of its range, or the output folder cannot be written to.
+            or an option is unknown, a setting is out of its range, the new classifier's checkpoint has a head already,
+            or the output folder cannot be written to.
 
     References:
         Jain et al. 2020; out of domain as in Chrysostomou and Aletras 2022, section 6.
@@ -182,6 +185,11 @@ def select_then_predict(
         name: _with_content(name, labelled_texts(rows, classifier), classifier, max_length)
         for name, rows in {"test": data["test"], **(out_of_domain or {})}.items()
     }
+    if has_classification_head(new_classifier(seed).model.config.architectures):
+        raise UserError(
+            "the new classifier's checkpoint has a classification head already, so it may know the task without any "
+            "rationale: name the encoder that it was made from (--model on the command line)"
+        )
     full_text = {name: classify(classifier, rows, max_length=max_length) for name, rows in tests.items()}
     folder = None if output_dir is None else Path(output_dir)
     table = []

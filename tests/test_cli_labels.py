@@ -59,7 +59,7 @@ def test_rationales_are_read_by_the_same_labels(make_tiny, monkeypatch, tmp_path
     classifier.label_names = names
     classifier.save(tmp_path / "run")
     monkeypatch.setattr("regex_lib.rationales.select_then_predict", select_then_predict)
-    command = ["rationales", str(tmp_path / "run"), "--data", "reviews:films", "--model", str(tmp_path / "run")]
+    command = ["rationales", str(tmp_path / "run"), "--data", "reviews:films", "--model", "minilm"]
     monkeypatch.setattr(sys, "argv", ["regex-lib", *command])
     with pytest.raises(SystemExit) as end:
         cli.main()

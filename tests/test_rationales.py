@@ -201,7 +201,7 @@ def test_what_is_missing_is_told(make_tiny, tmp_path):
         select_then_predict(make_tiny(), DATA, make_tiny, max_train=0)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write '.*file/random/train\.parquet'"):
-        select_then_predict(make_tiny(), DATA, make_tiny, output_dir=tmp_path / "file")
+        select_then_predict(make_tiny(), DATA, lambda seed: make_tiny(seed=seed), output_dir=tmp_path / "file")
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "[SEP]"])
@@ -229,6 +229,13 @@ def test_data_without_any_content_are_refused_before_any_training(make_tiny):
         name = "elsewhere" if other else "train"
         with pytest.raises(UserError, match=f"no text of {name!r} has content tokens"):
             select_then_predict(make_tiny(), data, no_training, out_of_domain=other)
+
+
+def test_a_reader_that_is_trained_already_is_refused_before_any_training(make_tiny, tmp_path, monkeypatch):
+    make_tiny().save(tmp_path / "trained")
+    monkeypatch.setattr("regex_lib.rationales.train", no_training)
+    with pytest.raises(UserError, match="the new classifier's checkpoint has a classification head already"):
+        select_then_predict(make_tiny(), DATA, lambda seed: load_classifier(tmp_path / "trained", seed=seed))
 
 
 @pytest.mark.parametrize("contiguous", [False, True])
@@ -279,7 +286,9 @@ def test_splits_are_taken_as_tables_too(make_tiny):
 def run(make_tiny, tmp_path):
     """A folder that a training wrote, started from a model in another folder."""
     encoder = tmp_path / "encoder"
-    make_tiny(layers=1).save(encoder)
+    headed = make_tiny(layers=1)
+    headed.model.base_model.save_pretrained(encoder)
+    headed.tokenizer.save_pretrained(encoder)
     support = load_classifier(encoder)
     support.label_names = ("negative", "positive")
     provenance = {"data": "tiny", "model": str(encoder), "layers": None}
@@ -326,3 +335,5 @@ def test_the_command_says_what_is_wrong(run, make_tiny):
     make_tiny().save(run / "plain")
     result = command(run / "plain", "--data", run / "data")
     assert "does not say which encoder it was trained from: name it with --model" in str(result.exception)
+    result = command(run / "plain", "--data", run / "data", "--model", run / "plain")  # which knows the full texts
+    assert "name the encoder that it was made from" in str(result.exception)

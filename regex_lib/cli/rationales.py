@@ -28,7 +28,9 @@ def rationales(
     out_of_domain: Annotated[
         str | None, typer.Option(help="More data sets to test on, by name, separated by commas.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The new classifier's encoder; the run's by default.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The new classifier's encoder, not trained yet; the run's by default.")
+    ] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="How many of its layers; the run's by default.")] = None,
     max_train: Annotated[int | None, typer.Option(min=1, help="Train on so many texts, drawn at random.")] = None,
     max_test: Annotated[int | None, typer.Option(min=1, help="Test on so many texts, drawn at random.")] = None,
