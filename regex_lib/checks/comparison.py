@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from regex_lib.attributions import find_method, score_batch
+from regex_lib.attributions import score_batch
 from regex_lib.attributions.explain import check_numbers, length_batches
 from regex_lib.errors import UserError
 from regex_lib.evaluation.chunk import select
+from regex_lib.evaluation.protocol import check_attributions, names_of
 from regex_lib.metrics import expected_jaccard, rank_correlation, top_k_jaccard
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
 
@@ -54,16 +55,17 @@ def score_texts(
         options: of single attributions by their names.
 
     Raises:
-        UserError: if a name is unknown or there twice, there is no text with content, or scores are not numbers.
+        UserError: if a name or an option is unknown, a name is there twice, there is no text with content, or scores
+            are not numbers.
     """
     if isinstance(texts, str):
         raise UserError("texts must be a list of texts, got a single one: put it into brackets")
     texts = list(texts)  # a column of a table is indexed by its labels
+    attributions = names_of("attributions", attributions)
     if not attributions or len(set(attributions)) < len(attributions):
         names = ", ".join(attributions) or "none"
         raise UserError(f"attributions must be one or more different names, got {names}")
-    for name in attributions:
-        find_method(name)
+    check_attributions(attributions, options)
     scored = []
     with evaluating(classifier):
         for rows in length_batches(texts, batch_size):

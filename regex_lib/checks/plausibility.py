@@ -81,7 +81,8 @@ def evaluate_plausibility(
         The report, with columns ``token_f1``, ``iou_f1`` and ``auprc``: all in [0, 1], higher is better.
 
     Raises:
-        UserError: if the data has no rationales, none of them marks a word, or a setting is out of its range.
+        UserError: if the data has no rationales, none of them marks a word, a name or an option is unknown, or a
+            setting is out of its range.
 
     References:
         DeYoung et al. 2020, section 4.1.
@@ -151,7 +152,7 @@ def evaluate_minimal_pairs(
         were ``counted``. The accuracy is that on the counted texts, and so 1.
 
     Raises:
-        UserError: if the data has no pairs, or the model classifies no pair correctly.
+        UserError: if the data has no pairs, a name or an option is unknown, or the model classifies no pair correctly.
     """
     if "pair" not in dataset.column_names:
         raise UserError(f"the data has no column 'pair', only: {', '.join(dataset.column_names)}")

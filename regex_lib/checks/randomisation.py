@@ -65,7 +65,7 @@ def different_initialisations(
         :func:`regex_lib.checks.summarise` makes means and intervals of them.
 
     Raises:
-        UserError: if the models do not go together, a name is unknown, or no text has content.
+        UserError: if the models do not go together, a name or an option is unknown, or no text has content.
 
     References:
         Zafar et al. 2021, different-initialisations test.

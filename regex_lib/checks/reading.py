@@ -14,9 +14,20 @@ from regex_lib.attributions import Explanation, attribute
 from regex_lib.attributions.explain import length_batches
 from regex_lib.errors import UserError
 from regex_lib.evaluation.prediction import predictor
+from regex_lib.evaluation.protocol import check_attributions, names_of
 from regex_lib.models import TextClassifier, evaluating
 
-__all__ = ["LongTexts", "Span", "align", "explain_texts", "padded_marks", "predict_texts", "token_spans", "windows_of"]
+__all__ = [
+    "LongTexts",
+    "Span",
+    "align",
+    "check_methods",
+    "explain_texts",
+    "padded_marks",
+    "predict_texts",
+    "token_spans",
+    "windows_of",
+]
 
 LongTexts = Literal["windows", "truncate"]
 """What becomes of a text that is longer than the model takes: it is read in consecutive windows, or its end is cut."""
@@ -94,6 +105,20 @@ def predict_texts(
     return probabilities
 
 
+def check_methods(methods: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse methods that are not known, and options that they do not take, before anything is run.
+
+    Args:
+        methods: what :func:`explain_texts` is going to be asked for.
+        options: of single methods, by their names; any may have a ``batch_size``.
+
+    Raises:
+        UserError: if there is no such method, or no such option, with the nearest names.
+    """
+    own = {name: {key: value for key, value in given.items() if key != "batch_size"} for name, given in options.items()}
+    check_attributions(names_of("attributions", methods), own)
+
+
 def explain_texts(
     classifier: TextClassifier,
     texts: Sequence[str],
@@ -122,8 +147,9 @@ def explain_texts(
         For every method one explanation per text, in the order of the texts.
 
     Raises:
-        UserError: if a method is unknown, a text is empty, or ``long_texts`` is none of the two.
+        UserError: if a method or an option is unknown, a text is empty, or ``long_texts`` is none of the two.
     """
+    check_methods(methods, options or {})
     if long_texts not in ("windows", "truncate"):
         raise UserError(f"long_texts must be 'windows' or 'truncate', got {long_texts!r}")
     for number, text in enumerate(texts):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import datasets
 import pandas as pd
 
-from regex_lib.checks.reading import align, explain_texts, padded_marks, predict_texts, token_spans
+from regex_lib.checks.reading import align, check_methods, explain_texts, padded_marks, predict_texts, token_spans
 from regex_lib.checks.verification import ShortcutLimits, verify_shortcut
 from regex_lib.data import SHORTCUTS, Shortcut, plant
 from regex_lib.errors import UserError
@@ -89,7 +89,7 @@ def shortcut_scores(
         One row per text and attribution: ``example, attribution, precision, mean_rank, planted, words``.
 
     Raises:
-        UserError: if the model classifies no text as its shortcut says.
+        UserError: if the model classifies no text as its shortcut says, or a name or an option is unknown.
     """
     rows = [row | {"number": number} for number, row in enumerate(planted) if row["planted"]]
     predictions = predict_texts(classifier, [row["text"] for row in rows], max_length=max_length).argmax(dim=-1)
@@ -167,13 +167,15 @@ def evaluate_shortcuts(
         k, the number of planted words; both metrics are empty where ``verified`` is false.
 
     Raises:
-        UserError: if a model does not use its shortcut, with the conditions that fail; or a setting is out of range.
+        UserError: if a model does not use its shortcut, with the conditions that fail; a name or an option is unknown;
+            or a setting is out of range.
 
     References:
         Bastings et al. 2022.
     """
     if unverified not in ("raise", "flag"):
         raise UserError(f"unverified must be 'raise' or 'flag', got {unverified!r}")
+    check_methods(attributions, options or {})
     clean, test = _first(data["train"], max_train), _first(data["test"], max_test)
 
     def trained(rows: datasets.Dataset) -> TextClassifier:

@@ -74,8 +74,8 @@ def stability(
         are NaN where the prediction changed. :func:`regex_lib.checks.summarise` makes means and intervals of them.
 
     Raises:
-        UserError: if a name is unknown, a number is out of its range, no text has content, or an attribution does not
-            read the embeddings that noise is added to.
+        UserError: if a name or an option is unknown, a number is out of its range, no text has content, or an
+            attribution does not read the embeddings that noise is added to.
 
     Example:
         >>> from regex_lib.models import load_classifier

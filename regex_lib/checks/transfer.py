@@ -15,6 +15,7 @@ from sklearn.metrics import f1_score
 from regex_lib.checks.reading import predict_texts
 from regex_lib.errors import UserError
 from regex_lib.evaluation import ATTRIBUTIONS, DEFAULT_METRICS, evaluate_faithfulness
+from regex_lib.evaluation.protocol import names_of
 from regex_lib.metrics import paired_bootstrap
 from regex_lib.models import TextClassifier
 
@@ -71,7 +72,7 @@ def evaluate_transfer(
     """
     if not tests:
         raise UserError("there is no test set")
-    names = list(dict.fromkeys(["random", *attributions]))
+    names = list(dict.fromkeys(["random", *names_of("attributions", attributions)]))
     rows = []
     for data, test in tests.items():
         classifier.check_labels(test["label"])

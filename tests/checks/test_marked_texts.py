@@ -160,6 +160,28 @@ def test_a_method_may_have_a_batch_size_of_its_own(make_tiny):
         assert ours.scores == pytest.approx(theirs.scores, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("methods", "options", "message"),
+    [
+        (["random"], {"randm": {"seed": 1}}, "unknown attribution 'randm': did you mean 'random'"),
+        (["random"], {"random": {"sed": 1}}, "unknown random option 'sed': did you mean 'seed'"),
+        (["random"], {"smooth_grad": {"n_sample": 1}}, "unknown smooth_grad option 'n_sample': did you mean"),
+        ("random", {}, "attributions must be a list of names, got 'random': put it into brackets"),
+    ],
+)
+def test_methods_and_options_that_are_not_known_are_refused(make_tiny, methods, options, message):
+    with pytest.raises(UserError, match=message):
+        explain_texts(make_tiny(), ["a fine film"], methods, options=options)
+
+
+def test_every_method_takes_a_batch_size(make_tiny):
+    alone, plain = (
+        explain_texts(make_tiny(), ["a fine film"], ["attention"], options=options)
+        for options in ({"attention": {"batch_size": 1}}, None)
+    )
+    assert alone == plain
+
+
 def test_wrong_input_is_refused(make_tiny):
     with without_type_checks(), pytest.raises(UserError, match="long_texts must be 'windows' or 'truncate', got 'cut'"):
         explain_texts(make_tiny(), ["a"], ["random"], long_texts="cut")

@@ -137,8 +137,10 @@ def test_options_reach_their_methods(pair):
     name = "integrated_gradients"
     few, many = (different_initialisations(*pair, TEXTS, [name], options={name: {"n_steps": n}}) for n in (1, 20))
     assert not few["spearman"].equals(many["spearman"])
-    with pytest.raises(TypeError, match="n_stepz"):
+    with pytest.raises(UserError, match="unknown integrated_gradients option 'n_stepz': did you mean 'n_steps'"):
         different_initialisations(*pair, TEXTS, [name], options={name: {"n_stepz": 1}})
+    with pytest.raises(UserError, match="unknown attribution 'integrated_gradient': did you mean 'integrated_grad"):
+        different_initialisations(*pair, TEXTS, [name], options={"integrated_gradient": {"n_steps": 1}})
 
 
 def test_two_random_attributions_overlap_as_chance_says(pair, methods):
@@ -170,6 +172,7 @@ def test_what_cannot_be_explained_is_refused(pair, methods):
         (["", "[SEP]"], NAMES, "no text has content tokens"),
         ([], NAMES, "no text has content tokens"),
         ("a film", NAMES, "texts must be a list of texts"),
+        (TEXTS, "random", "attributions must be a list of names, got 'random': put it into brackets"),
     ]
     for texts, names, message in cases:
         with pytest.raises(UserError, match=message), without_type_checks():

@@ -269,3 +269,5 @@ def test_wrong_settings_are_refused_before_anything_is_trained():
         evaluate_shortcuts(nothing, data, unverified="ignore")
     with pytest.raises(UserError, match="must be 1 or more, got 0"):
         evaluate_shortcuts(nothing, data, max_train=0)
+    with pytest.raises(UserError, match="unknown attribution 'atention': did you mean 'attention'"):
+        evaluate_shortcuts(nothing, data, options={"atention": {}})

@@ -78,5 +78,7 @@ def test_accuracy_is_of_all_texts_and_explanations_of_some(make_tiny):
 def test_wrong_input_is_refused(make_tiny):
     with pytest.raises(UserError, match="there is no test set"):
         evaluate_transfer(make_tiny(), {})
+    with pytest.raises(UserError, match="attributions must be a list of names, got 'attention'"):
+        evaluate_transfer(make_tiny(), TESTS, "attention")
     with pytest.raises(UserError, match="the data has label 2, but the model has 2 classes"):
         evaluate_transfer(make_tiny(), {"mine": rows_of(["a film"], [2])})
