@@ -35,6 +35,9 @@ LongTexts = Literal["windows", "truncate"]
 Span = tuple[int, int]
 """A first character, and the one after the last."""
 
+_TOKENIZED_CHARACTERS = 16
+"""How much of a long text is tokenized at once, for each token of a window; more where that is not enough."""
+
 
 def token_spans(text: str, tokens: Sequence[str]) -> list[Span]:
     """Where the tokens of a data set stand in their text.
@@ -77,14 +80,18 @@ def windows_of(classifier: TextClassifier, text: str, max_length: int | None = N
     """
     windows: list[Span] = []
     start = 0
+    reach = _TOKENIZED_CHARACTERS * (max_length or classifier.max_length)
     while True:
-        batch = classifier.tokenize([text[start:]], max_length)
+        batch = classifier.tokenize([text[start : start + reach]], max_length)
         if not batch.truncated[0]:
-            return [*windows, (start, len(text))]
+            if start + reach >= len(text):
+                return [*windows, (start, len(text))]
+            reach *= 2
+            continue
         ends = [end for (_, end), counts in zip(batch.offsets[0], batch.content_mask[0], strict=True) if counts]
         cut = start + max([1, *ends])
         word = re.search(r"\S+$", text[start:cut])
-        if not text[cut : cut + 1].isspace() and word and word.start():
+        if not text[cut : cut + 1].isspace() and word and text[start:cut][: word.start()].strip():
             cut = start + word.start()
         windows.append((start, start + len(text[start:cut].rstrip())))
         start = len(text) - len(text[cut:].lstrip())

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference.unchecked import without_type_checks
 
@@ -69,12 +69,14 @@ def test_texts_of_different_lengths_are_padded_with_what_was_not_read():
 
 
 @many
-@given(st.text(st.sampled_from("ab .,-é\n🎬unhurried"), max_size=120).filter(str.strip), st.integers(3, 12))
+@given(st.text(st.sampled_from("ab .,-é\n🎬unhurried電"), max_size=120).filter(str.strip), st.integers(3, 12))
+@example(" " + "電影很好看" * 4, 6)
 def test_windows_hold_the_whole_text_and_each_can_be_read_whole(minilm, text, max_length):
     windows = windows_of(minilm, text, max_length)
     pieces = [text[start:end] for start, end in windows]
     assert "".join("".join(pieces).split()) == "".join(text.split())
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(windows))
+    assert all(pieces)
     assert not any(minilm.tokenize([piece], max_length).truncated[0] for piece in pieces)
 
 
@@ -93,6 +95,24 @@ def test_a_word_that_is_too_long_is_divided(minilm):
     windows = windows_of(minilm, text, 6)
     assert text[slice(*windows[0])] == "film"
     assert len(windows) >= 4
+
+
+def test_a_long_word_after_white_space_is_explained(minilm):
+    text = " \n" + "電影很好看" * 300
+    (explanation,) = explain_texts(minilm, [text], ["attention"])["attention"]
+    assert "".join(explanation.tokens) == text.strip()
+
+
+def test_no_more_of_a_long_text_is_tokenized_than_its_windows_need(minilm, monkeypatch):
+    text = "an unhurried film " * 400 + "電影很好看" * 100 + "x" * 5000 + " film" * 300
+    tokenize, lengths = minilm.tokenize, []
+    monkeypatch.setattr(
+        minilm, "tokenize", lambda texts, length: lengths.append(len(texts[0])) or tokenize(texts, length)
+    )
+    windows = windows_of(minilm, text, 32)
+    assert sum(lengths) < 10 * len(text)  # it would be 59 times, and more for a longer text
+    monkeypatch.setattr("regex_lib.checks.reading._TOKENIZED_CHARACTERS", len(text))
+    assert windows_of(minilm, text, 32) == windows
 
 
 def test_windows_without_content_are_passed_over(make_tiny):
