@@ -32,6 +32,8 @@ class Interval:
     seeds: int
     examples: int
     """How many examples every seed has a number for."""
+    p_value: float
+    """How likely a mean at least as far from 0 would be if the true one were 0: two-sided, by the t distribution."""
 
 
 def bootstrap_interval(scores: Scores, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
@@ -53,8 +55,11 @@ def bootstrap_interval(scores: Scores, *, level: float = 0.95, resamples: int = 
         seed: of the resampling.
 
     Returns:
-        The interval. Both ends are NaN for a single number, all is NaN for none. It contains the truth in about 95 of
-        100 studies, with two seeds as with five; in 90 of them where few seeds differ about as much as examples do.
+        The interval. Its ends and the p-value are NaN for a single number, all is NaN for none. In simulated studies of
+        100 examples it contained the truth in 93 to 95 of 100 with three or five seeds. With two seeds it does so in 95
+        where seeds do not matter, and in 88 to 90 where they do: two can agree by luck. The p-value has the same
+        standard error and degrees of freedom; the interval is the wider of two, and may hold 0 at a p-value below 1 -
+        ``level``.
 
     Raises:
         ValueError: if ``level`` is not between 0 and 1, or ``resamples`` is below 1.
@@ -74,17 +79,19 @@ def bootstrap_interval(scores: Scores, *, level: float = 0.95, resamples: int = 
     grid = given.double().cpu().numpy().reshape(prod(given.shape[:-1]), given.shape[-1])
     grid = grid[:, ~np.isnan(grid).any(axis=0)]
     if not grid.size:
-        return Interval(np.nan, np.nan, np.nan, level, len(grid), 0)
+        return Interval(np.nan, np.nan, np.nan, level, len(grid), 0, np.nan)
     mean = float(grid.mean())
     if grid.size == 1:
-        return Interval(mean, np.nan, np.nan, level, 1, 1)
+        return Interval(mean, np.nan, np.nan, level, 1, 1, np.nan)
     means = _resampled_means(grid, resamples, seed)
     error, freedom = _standard_error(grid)
     tail = stats.norm.cdf(stats.t.ppf((1.0 - level) / 2, freedom))
     spread = means.std()
     low, high = (np.quantile(means, [tail, 1.0 - tail]) - mean) * (error / spread if spread > 0 else 0.0)
     half = stats.t.ppf((1.0 + level) / 2, freedom) * error
-    return Interval(mean, mean + float(min(low, -half)), mean + float(max(high, half)), level, *grid.shape)
+    p_value = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
+    ends = mean + float(min(low, -half)), mean + float(max(high, half))
+    return Interval(mean, *ends, level, *grid.shape, float(p_value))
 
 
 def paired_bootstrap(

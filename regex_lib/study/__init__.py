@@ -19,11 +19,12 @@ from regex_lib.study.tables import (
     scores,
 )
 from regex_lib.study.tasks import Job, Task
-from regex_lib.study.verdict import Verdict, verdict
+from regex_lib.study.verdict import MIN_SEEDS, Verdict, verdict
 
 __all__ = [
     "COMPARABLE",
     "MEASUREMENTS",
+    "MIN_SEEDS",
     "Grid",
     "Job",
     "LocalPool",

@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 
 from regex_lib.errors import UserError
 from regex_lib.plots.style import RECIPE_COLOURS, figure_style
+from regex_lib.study.tables import NUMBERS
 
 __all__ = ["differences_figure"]
 
-_NOT_PANELS = (
-    "recipe", "attribution", "metric", "minus", "difference", "low", "high", "seeds", "examples", "seeds_above",
-)  # fmt: skip
+_NOT_PANELS = ("recipe", "attribution", "metric", "minus", *NUMBERS)
 
 _MARKERS = "osD^vPX*<>ph"
 

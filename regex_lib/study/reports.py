@@ -1,7 +1,7 @@
 """The tables that answer what a study asks, each with what it says of the claims made for a method.
 
-Every table has the recipe's ``mean``, that of the ``base``, and their ``difference`` with its 95 % interval, paired by
-seed and example; a table is left out where nothing of its kind is measured.
+Every table has the recipe's ``mean``, that of the ``base``, and their ``difference`` with its 95 % interval, all of the
+seeds and examples that both have; a table is left out where nothing of its kind is measured.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from regex_lib.errors import UserError
-from regex_lib.study.tables import costs, differences, means, metric_minus_metric, scores
+from regex_lib.study.tables import NUMBERS, costs, differences, means, metric_minus_metric, scores
 from regex_lib.study.verdict import Verdict, verdict
 
 __all__ = ["COMPARABLE", "Report", "reports", "verdicts"]
@@ -20,7 +20,15 @@ COMPARABLE = 0.03
 
 AOPC = ("sufficiency", "comprehensiveness")
 NAOPC = ("naopc_sufficiency", "naopc_comprehensiveness")
-NUMBERS = ("mean", "base_mean", "difference", "low", "high", "seeds", "examples", "seeds_above")
+ASKED = {
+    "": AOPC,
+    ", in NAOPC": NAOPC,
+    ", in raw sufficiency": ("eraser_sufficiency",),
+    ", in raw comprehensiveness": ("eraser_comprehensiveness",),
+    ", in leave-one-out tau": ("loo_tau",),
+}
+"""What faithfulness is measured by, by what a claim says of it; raw scores are those that are not normalised."""
+
 QUALITY = ("accuracy", "macro_f1", "ece")
 CONTROLS = ("regex_random_mask", "regex_shuffled_target")
 
@@ -56,10 +64,15 @@ class _Measured:
             table = differences(part, base or self.base)
         except UserError:  # the base, or all others, are not measured
             return pd.DataFrame(columns=[*_NAMES, *NUMBERS])
-        table = table if "minus" in table else table.assign(minus="")
-        both = means(part)
-        theirs = both[both["recipe"] == (base or self.base)].drop(columns="recipe")
-        return _with_means(_with_means(table, both, "mean"), theirs, "base_mean")
+        return table if "minus" in table else table.assign(minus="")
+
+    def most_frequent(self, kind: str) -> pd.Series:
+        """The accuracy of a model that always names the most frequent class, by data, encoder and ``on``."""
+        part = self.rows[self.rows["kind"] == kind]
+        if "label" not in part or part["label"].isna().all():
+            return pd.Series(dtype=float)
+        labels = part.dropna(subset="label").groupby(["data", "model", "on"], observed=True)["label"]
+        return labels.agg(lambda given: given.value_counts(normalize=True).iloc[0])
 
 
 def reports(rows: pd.DataFrame, *, method: str = "regex", base: str = "vanilla") -> dict[str, Report]:
@@ -88,7 +101,13 @@ def reports(rows: pd.DataFrame, *, method: str = "regex", base: str = "vanilla")
 def verdicts(made: dict[str, Report]) -> pd.DataFrame:
     """One row for each claim: ``table``, ``claim``, the numbers of its cells, ``verdict`` and the ``sentence``."""
     return pd.DataFrame(
-        {"table": name, **asdict(one), "verdict": one.word, "sentence": str(one)}
+        {
+            "table": name,
+            **asdict(one),
+            "left_out": sum(one.left_out.values()),
+            "verdict": one.word,
+            "sentence": str(one),
+        }
         for name, report in made.items()
         for one in report.verdicts
     )
@@ -96,22 +115,23 @@ def verdicts(made: dict[str, Report]) -> pd.DataFrame:
 
 def _faithfulness(measured: _Measured) -> Report:
     name, base = measured.method, measured.base
-    compared = _of_test(measured.compared("faithfulness", [*AOPC, *NAOPC]))
-    table = _with_quality(_beside_random(compared), _of_test(measured.means("quality")), base)
-    ours = _explained(compared, name)
-    aopc, naopc = (ours[ours["metric"].isin(metrics)] for metrics in (AOPC, NAOPC))
-    found = [
-        *_verdicts(f"{name} makes explanations more faithful than {base} does", _plain(aopc)),
-        *_verdicts(f"{name} does so beyond what it does to a random attribution", _over_random(aopc)),
-        *_verdicts(f"{name} makes explanations more faithful than {base} does, in NAOPC", _plain(naopc)),
-        *_verdicts(f"{name} does so beyond a random attribution, in NAOPC", _over_random(naopc)),
-    ]
+    compared = _of_test(measured.compared("faithfulness", [metric for metrics in ASKED.values() for metric in metrics]))
+    of_table = compared[compared["metric"].isin([*AOPC, *NAOPC])]
+    table = _with_quality(_beside_random(of_table), measured, "quality")
+    ours = _with_quality(_explained(compared, name), measured, "quality")
+    ours = ours[(ours["metric"] != "loo_tau") | (ours["attribution"] != "leave_one_out")]  # which it is made of
+    found = []
+    for words, metrics in ASKED.items():
+        asked = ours[ours["metric"].isin(metrics)]
+        found += _verdicts(f"{name} makes explanations more faithful than {base} does{words}", _plain(asked))
+        found += _verdicts(f"{name} does so beyond what it does to a random attribution{words}", _over_random(asked))
     for control in CONTROLS:
         over = _explained(_of_test(measured.compared("faithfulness", AOPC, base=control)), name)
         found += _verdicts(f"{name} makes explanations more faithful than its control {control} does", _plain(over))
-    accuracy = _of_test(measured.compared("quality", ["accuracy"]))
-    accuracy = accuracy[accuracy["recipe"] == name]
-    found += _verdicts(f"{name} costs less than {COMPARABLE} of accuracy", accuracy, margin=COMPARABLE)
+    for metric, word in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
+        quality = _of_test(measured.compared("quality", [metric]))
+        cost = f"{name} costs less than {COMPARABLE} of {word}"
+        found += _verdicts(cost, quality[quality["recipe"] == name], margin=COMPARABLE)
     return Report(table, found)
 
 
@@ -119,8 +139,10 @@ def _out_of_domain(measured: _Measured) -> Report:
     compared = measured.compared("transfer", AOPC)
     if compared.empty:
         return Report(compared)
-    table = _with_quality(_beside_random(compared), measured.means("transfer"), measured.base)
-    outside = _explained(compared[compared["on"] != compared["data"]], measured.method)
+    table = _with_quality(_beside_random(compared), measured, "transfer")
+    outside = _with_quality(
+        _explained(compared[compared["on"] != compared["data"]], measured.method), measured, "transfer"
+    )
     f1 = measured.compared("transfer", ["macro_f1"])
     f1 = f1[(f1["recipe"] == measured.method) & (f1["on"] != f1["data"])]
     name, base = measured.method, measured.base
@@ -168,7 +190,7 @@ def _shortcuts(measured: _Measured) -> Report:
     if compared.empty:
         return Report(compared)
     verified = measured.means("shortcuts").query("metric == 'verified'").drop(columns="metric")
-    table = _with_means(compared.drop(columns="minus"), verified, "verified")
+    table = _with_mean_of(compared.drop(columns="minus"), verified, "verified")
     ours = _explained(table, measured.method)
     claim = f"attributions find a shortcut better in models of {measured.method} than of {measured.base}"
     return Report(table, _verdicts(claim, ours))
@@ -216,7 +238,7 @@ def _explained(compared: pd.DataFrame, recipe: str) -> pd.DataFrame:
     return compared[(compared["recipe"] == recipe) & (compared["attribution"] != "random")]
 
 
-def _with_means(table: pd.DataFrame, cells: pd.DataFrame, column: str) -> pd.DataFrame:
+def _with_mean_of(table: pd.DataFrame, cells: pd.DataFrame, column: str) -> pd.DataFrame:
     """A table with a column more: the mean of the cell of the same names."""
     names = [name for name in cells if name not in ("mean", "seed_sd", "seeds", "examples")]
     nowhere = [name for name in names if name not in table]  # it is empty in each of its rows, and left out
@@ -235,13 +257,22 @@ def _beside_random(compared: pd.DataFrame) -> pd.DataFrame:
     return plain.merge(over, on=keys, how="left")
 
 
-def _with_quality(table: pd.DataFrame, quality: pd.DataFrame, base: str) -> pd.DataFrame:
-    """A table with accuracy, macro-F1 and calibration of both models beside every number."""
-    quality = quality[quality["metric"].isin(QUALITY)]
+def _with_quality(table: pd.DataFrame, measured: _Measured, kind: str) -> pd.DataFrame:
+    """A table with accuracy, macro-F1 and calibration of both models beside every number.
+
+    Beside these is the accuracy of a model that always names the most frequent class, ``most_frequent``, and whether
+    both models are better than that: ``learned``.
+    """
+    quality = _plain(measured.compared(kind, QUALITY))
+    quality = _of_test(quality)
     if table.empty or quality.empty:
         return table
     keys = ["data", "model", "on", "recipe"]
-    wide = quality.pivot_table(index=keys, columns="metric", values="mean", observed=True)
-    at_base = wide.xs(base, level="recipe").add_prefix("base_") if base in wide.index.levels[-1] else None
+    wide = quality.pivot_table(index=keys, columns="metric", values=["mean", "base_mean"], observed=True)
+    wide.columns = [metric if of == "mean" else f"base_{metric}" for of, metric in wide.columns]
     table = table.join(wide, on=keys)
-    return table if at_base is None else table.join(at_base, on=keys[:-1])
+    if len(most_frequent := measured.most_frequent(kind)):
+        table = table.join(most_frequent.rename("most_frequent"), on=keys[:-1])
+        worse = table[["accuracy", "base_accuracy"]].min(axis=1) <= table["most_frequent"]
+        table = table.assign(most_frequent=table["most_frequent"].round(4), learned=~worse)
+    return table

@@ -21,6 +21,9 @@ __all__ = ["collect", "costs", "differences", "export", "means", "metric_minus_m
 MODEL = ("data", "model", "recipe", "seed")
 """Columns that tell which model a row is about."""
 
+NUMBERS = ("mean", "base_mean", "difference", "low", "high", "p_value", "seeds", "examples", "seeds_above")
+"""The columns of a comparison that are no names of its cell."""
+
 
 def collect(jobs: Iterable[Job], store: Store) -> pd.DataFrame:
     """All rows of what is finished, one task's after another's: names are categories, scores are float32.
@@ -139,11 +142,12 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
-    """Each recipe minus another, in the same cell: the mean difference, with its 95 % interval.
+    """Each recipe minus another, in the same cell: the mean difference, with its 95 % interval and p-value.
 
-    Only seeds and examples that both have are compared. Where ``minus`` is "random", the score of the random
-    attribution of each model has been subtracted first, which takes out what a recipe does to any explanation.
-    ``seeds_above`` says for how many seeds the difference is above 0.
+    Only seeds and examples that both have are compared; ``mean`` and ``base_mean`` are of these. Where ``minus`` is
+    "random", the score of the random attribution of each model has been subtracted first, which takes out what a recipe
+    does to any explanation. ``seeds_above`` says for how many seeds the difference is above 0. P-values are not
+    corrected for their number.
 
     Args:
         table: from :func:`scores`.
@@ -178,11 +182,11 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
 
 
 def metric_minus_metric(table: pd.DataFrame, metric: str, other: str) -> pd.DataFrame:
-    """One metric minus another in every cell that has both: means, and the difference with its 95 % interval.
+    """One metric minus another in every cell that has both: means, and the difference as in :func:`differences`.
 
     Args:
         table: from :func:`scores`.
-        metric: a metric; its mean is the column of its name.
+        metric: a metric; its mean is the column of its name, as the other's is.
         other: what is subtracted.
     """
     grids = {tuple(names.items()): grid for names, grid in _grids(table)}
@@ -191,9 +195,8 @@ def metric_minus_metric(table: pd.DataFrame, metric: str, other: str) -> pd.Data
         names = dict(key)
         theirs = grids.get(tuple((names | {"metric": other}).items()))
         if names.pop("metric") == metric and theirs is not None:
-            levels = {metric: grid.stack().mean(), other: theirs.stack().mean()}
-            rows.append(names | levels | _compare(grid, theirs))
-    return _tidy(rows)
+            rows.append(names | _compare(grid, theirs))
+    return _tidy(rows).rename(columns={"mean": metric, "base_mean": other})
 
 
 def costs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -218,10 +221,13 @@ def _grids(table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]
 
 
 def _compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
-    ours, theirs = ours.align(theirs, join="inner")
-    interval = paired_bootstrap(_tensor(ours), _tensor(theirs))
+    ours, theirs = (grid.dropna(axis="columns") for grid in ours.align(theirs, join="inner"))
+    ours, theirs = ours.align(theirs, join="inner")  # what has no number in one seed of either is not compared
+    first, second = _tensor(ours), _tensor(theirs)
+    interval = paired_bootstrap(first, second)
     return {
-        "difference": interval.estimate, "low": interval.low, "high": interval.high,
+        "mean": first.mean().item(), "base_mean": second.mean().item(),
+        "difference": interval.estimate, "low": interval.low, "high": interval.high, "p_value": interval.p_value,
         "seeds": interval.seeds, "examples": interval.examples,
         "seeds_above": int(((ours - theirs).mean(axis=1) > 0).sum()),
     }  # fmt: skip

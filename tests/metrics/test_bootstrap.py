@@ -85,6 +85,34 @@ def test_many_examples_of_one_seed_have_the_interval_of_the_t_distribution(level
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.004)
 
 
+def test_the_p_value_of_one_seed_is_that_of_the_t_test():
+    values = torch.randn(30, generator=torch.Generator().manual_seed(0)) + 0.3
+    expected = scipy.stats.ttest_1samp(values, 0.0).pvalue
+    assert bootstrap_interval(values).p_value == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_p_value_of_seeds_that_alone_differ_is_that_of_the_t_test_of_their_means():
+    means = torch.tensor([0.1, 0.5, 0.2, 0.4], dtype=torch.float64)
+    expected = scipy.stats.ttest_1samp(means, 0.0).pvalue
+    assert bootstrap_interval(means[:, None].expand(-1, 50)).p_value == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "p_value"), [([0.0, 0.0], 1.0), ([0.2, 0.2], 0.0), ([0.2], math.nan), ([], math.nan)]
+)
+def test_the_p_value_where_nothing_varies(values, p_value):
+    assert bootstrap_interval(torch.tensor(values)).p_value == pytest.approx(p_value, nan_ok=True)
+
+
+@many
+@given(st.integers(2, 4), st.integers(2, 30), st.floats(-1, 1), st.integers(0, 2**32 - 1))
+def test_an_interval_that_does_not_hold_0_has_a_small_p_value(seeds, examples, shift, seed):
+    grid = torch.randn(seeds, examples, generator=torch.Generator().manual_seed(seed)) + shift
+    interval = bootstrap_interval(grid, resamples=200)
+    if interval.low > 0 or interval.high < 0:
+        assert interval.p_value < 0.05
+
+
 def test_many_examples_of_one_seed_have_the_interval_of_scipys_bootstrap():
     values = np.random.default_rng(1).exponential(size=300)
     expected = scipy.stats.bootstrap((values,), np.mean, n_resamples=9999, random_state=np.random.default_rng(0))

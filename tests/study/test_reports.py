@@ -49,10 +49,26 @@ def test_a_margin_moves_the_line():
     assert verdict("it is no worse", cells((-0.2, -0.04)), margin=0.03).contra == 1
 
 
-def test_one_seed_settles_nothing():
-    found = verdict("it helps", cells(PRO, PRO, CONTRA).assign(seeds=[1, 2, 1]))
-    assert found == Verdict("it helps", cells=3, above=2, pro=1, contra=0)
-    assert verdict("it helps", cells(PRO).assign(seeds=1)).word == "leaves open"
+def test_one_seed_and_two_settle_nothing():
+    found = verdict("it helps", cells(PRO, PRO, CONTRA).assign(seeds=[2, 3, 1]))
+    assert (found.cells, found.above, found.pro, found.contra) == (1, 1, 1, 0)
+    assert found.left_out == {"of fewer than 3 seeds": 2}
+    assert verdict("it helps", cells(PRO).assign(seeds=2)).word == "leaves open"
+
+
+def test_where_nothing_differs_nothing_can_be_better_but_all_is_comparable():
+    same = cells(PRO, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+    found = verdict("it helps", same)
+    assert (found.word, found.cells, found.left_out) == ("supports", 1, {"without any difference": 3})
+    found = verdict("it is no worse", same, margin=0.03)
+    assert (found.word, found.pro, found.left_out) == ("supports", 4, {})
+
+
+def test_a_model_that_has_learned_nothing_has_nothing_to_explain():
+    found = verdict("it helps", cells(PRO, CONTRA, CONTRA).assign(learned=[True, False, False], seeds=[3, 3, 2]))
+    assert found.word == "supports"
+    assert found.left_out == {"of fewer than 3 seeds": 1, "of models that have learned nothing": 1}  # each once
+    assert str(found).endswith("Left out: 1 of fewer than 3 seeds; 1 of models that have learned nothing.")
 
 
 def test_a_verdict_is_a_sentence_with_its_numbers():
@@ -78,7 +94,7 @@ class Results:
         self.random = np.random.default_rng(0)
 
     def add(self, kind, recipe, seed, rows, **names):
-        labels = {"data": "sst", "model": "minilm", "recipe": recipe, "seed": seed}
+        labels = {"data": names.pop("data", "sst"), "model": "minilm", "recipe": recipe, "seed": seed}
         names = {"kind": kind, "on": "sst", "split": "test"} | names if kind != "train" else {}
         task = Task(kind, labels | names, labels | names, {})
         self.store.write(task, pd.DataFrame(rows), {"device": "cpu", "threads": 1})
@@ -110,7 +126,7 @@ def results(tmp_path):
             cost = 40.0 if recipe == "vanilla" else 100.0
             row = {"seconds": cost * (1 + seed), "memory_mib": 2 * cost, "train_texts": 9}
             found.add("train", recipe, seed, [row])
-            quality = [{"example": row, "label": 1, "accuracy": float(row > 0), "ece": 0.05} for row in range(10)]
+            quality = [{"example": row, "label": row % 2, "accuracy": float(row > 0), "ece": 0.05} for row in range(10)]
             found.add("quality", recipe, seed, quality)
             found.add("quality", recipe, seed, [row | {"accuracy": 0.5} for row in quality], split="validation")
 
@@ -149,10 +165,57 @@ def test_faithfulness_beside_random_and_beside_quality(results):
         "regex makes explanations more faithful than vanilla does": ("supports", 4),
         "regex does so beyond what it does to a random attribution": ("supports", 4),
         "regex makes explanations more faithful than vanilla does, in NAOPC": ("leaves open", 2),
-        "regex does so beyond a random attribution, in NAOPC": ("leaves open", 2),
+        "regex does so beyond what it does to a random attribution, in NAOPC": ("leaves open", 2),
         "regex makes explanations more faithful than its control regex_random_mask does": ("leaves open", 4),
         f"regex costs less than {COMPARABLE} of accuracy": ("supports", 1),
     }
+
+
+def test_both_means_are_of_the_seeds_and_examples_that_are_compared(results):
+    for seed, level_of_seed in ((3, 5.0), (4, 7.0)):  # of the base alone
+        found = results.explained({"sufficiency": lambda attribution, at=level_of_seed: at})
+        results.add("faithfulness", "vanilla", seed, found, replacement="mask", level="token")
+        quality = [{"example": row, "label": row % 2, "accuracy": 0.0, "ece": 0.5} for row in range(10)]
+        results.add("quality", "vanilla", seed, quality)
+    table = reports(results.rows)["1_faithfulness"].table
+    np.testing.assert_allclose(table["mean"] - table["base_mean"], table["difference"], atol=2e-4)
+    np.testing.assert_allclose(table["base_accuracy"], 0.9, atol=1e-4)
+
+
+def test_models_no_better_than_the_most_frequent_class_are_left_out(results):
+    for seed in SEEDS:  # of another data set, on which the base says one class to all texts
+        for recipe, right in (("vanilla", 7), ("regex", 9)):
+            rows = [{"example": row, "label": int(row < 7), "accuracy": float(row < right)} for row in range(10)]
+            results.add("quality", recipe, seed, rows, data="yelp", on="yelp")
+            found = results.explained({"sufficiency": lambda attribution: 0.5})
+            names = {"data": "yelp", "on": "yelp", "replacement": "mask", "level": "token"}
+            results.add("faithfulness", recipe, seed, found, **names)
+    report = reports(results.rows)["1_faithfulness"]
+    learned = report.table.groupby("on")[["most_frequent", "learned"]].first()
+    assert learned.loc["yelp"].tolist() == [0.7, False]
+    assert learned.loc["sst"].tolist() == [0.5, True]
+    first = report.verdicts[0]
+    assert (first.word, first.cells, first.left_out) == ("supports", 4, {"of models that have learned nothing": 2})
+
+
+def test_scores_that_are_not_normalised_have_claims_of_their_own(results):
+    for recipe, gain in (("vanilla", 0.0), ("regex", -0.2)):
+        for seed in SEEDS:
+            for metric in ("eraser_comprehensiveness", "loo_tau"):
+                found = results.explained(
+                    {metric: lambda attribution, gain=gain: 0.5 + gain * (attribution != "random")}
+                )
+                found += [row | {"attribution": "leave_one_out"} for row in found if row["attribution"] == "attention"]
+                results.add("faithfulness", recipe, seed, found, replacement="mask", level=metric)
+    report = reports(results.rows)["1_faithfulness"]
+    found = {one.claim: (one.word, one.cells) for one in report.verdicts if "raw" in one.claim or "tau" in one.claim}
+    assert found == {
+        "regex makes explanations more faithful than vanilla does, in raw comprehensiveness": ("contradicts", 3),
+        "regex does so beyond what it does to a random attribution, in raw comprehensiveness": ("contradicts", 3),
+        "regex makes explanations more faithful than vanilla does, in leave-one-out tau": ("contradicts", 2),
+        "regex does so beyond what it does to a random attribution, in leave-one-out tau": ("contradicts", 2),
+    }
+    assert set(report.table["metric"]) == {"sufficiency", "comprehensiveness", "naopc_sufficiency"}
 
 
 def test_only_other_data_sets_are_out_of_domain(results):
@@ -215,7 +278,7 @@ def test_shortcuts_say_how_many_models_use_them(results):
     report = reports(results.rows)["5_shortcuts"]
     assert report.table["verified"].tolist() == [pytest.approx(2 / 3, abs=1e-4)] * 3
     assert set(report.table["seeds"]) == {2}
-    assert report.verdicts[0].cells == 2
+    assert report.verdicts[0].left_out == {"of fewer than 3 seeds": 2}
 
 
 def test_shortcuts_are_told_for_each_cell(results):

@@ -103,12 +103,16 @@ def test_differences_are_paired_by_seed_and_example(jobs, store, base):
         ours, theirs = grid(recipe), grid(base)
         expected = paired_bootstrap(ours, theirs)
         both = (ours - theirs).numpy()
-        kept = both[:, ~np.isnan(both).any(axis=0)]
+        compared = ~np.isnan(both).any(axis=0)
+        kept = both[:, compared]
+        assert found["mean"] == pytest.approx(ours[:, compared].mean().item(), abs=1e-4)
+        assert found["base_mean"] == pytest.approx(theirs[:, compared].mean().item(), abs=1e-4)
+        assert found["p_value"] == pytest.approx(expected.p_value, abs=1e-4)
         assert found["difference"] == pytest.approx(kept.mean(), abs=1e-4)
         assert found["low"] == pytest.approx(expected.low, abs=2e-4)
         assert found["high"] == pytest.approx(expected.high, abs=2e-4)
         assert (found["seeds"], found["examples"]) == kept.shape
-        assert found["seeds_above"] == (np.nanmean(both, axis=1) > 0).sum()
+        assert found["seeds_above"] == (kept.mean(axis=1) > 0).sum()
 
 
 def test_scores_that_two_measurements_share_count_once(jobs, store):
