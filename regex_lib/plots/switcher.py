@@ -8,7 +8,7 @@ from regex_lib.attributions import Explanation
 from regex_lib.errors import UserError
 from regex_lib.plots.heatmap import heatmap
 
-__all__ = ["attribution_switcher"]
+__all__ = ["attribution_switcher", "frames_behind"]
 
 _SCREEN_ONLY, _PRINT_ONLY = "regex-screen-only", "regex-print-only"
 _MEDIA = (
@@ -24,7 +24,7 @@ def attribution_switcher(
 
     Buttons and heat maps are linked in the browser, so that a page without a kernel can be operated too, by mouse and
     keyboard. On paper, where nothing can be pressed, all heat maps stand one below the other, as those of
-    :func:`heatmap`.
+    :func:`heatmap`; so they do with ipywidgets 7, which has nothing to switch with.
 
     Args:
         explanations: from :func:`regex_lib.attributions.attribute`; the methods' names are on the buttons, or the
@@ -59,8 +59,23 @@ def attribution_switcher(
         tooltips=[f"Show the heat map of {name}" for name in names],
         style={"button_width": "auto", "description_width": "initial"},
     )
-    stack = ipywidgets.Stack([ipywidgets.HTML(each.markup) for each in maps], selected_index=0)
-    ipywidgets.jslink((buttons, "index"), (stack, "selected_index"))
-    controls = ipywidgets.VBox([buttons, stack]).add_class(_SCREEN_ONLY)
     everything = heatmap(explanations, label_names).markup
-    return ipywidgets.VBox([controls, ipywidgets.HTML(_MEDIA + everything).add_class(_PRINT_ONLY)])
+    return frames_behind(buttons, [ipywidgets.HTML(each.markup) for each in maps], everything)
+
+
+def frames_behind(control: ipywidgets.Widget, frames: Sequence[ipywidgets.Widget], paper: str) -> ipywidgets.VBox:
+    """A control with a frame for each of its places, linked in the browser, and what paper has instead.
+
+    Colab has loaded ipywidgets 7 before anything is installed, and that has no ``Stack``: there, ``paper`` is shown.
+
+    Args:
+        control: a widget with an ``index``.
+        frames: as many as the control has places.
+        paper: HTML that shows all of them.
+    """
+    if not hasattr(ipywidgets, "Stack"):
+        return ipywidgets.VBox([ipywidgets.HTML(paper)])
+    stack = ipywidgets.Stack(frames, selected_index=0)
+    ipywidgets.jslink((control, "index"), (stack, "selected_index"))
+    screen = ipywidgets.VBox([control, stack]).add_class(_SCREEN_ONLY)
+    return ipywidgets.VBox([screen, ipywidgets.HTML(_MEDIA + paper).add_class(_PRINT_ONLY)])

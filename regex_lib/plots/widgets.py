@@ -13,14 +13,10 @@ from regex_lib.losses import virtual_adversarial_perturbation
 from regex_lib.masks import replace, token_budget, top_k_mask
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
 from regex_lib.plots.heatmap import pieces
+from regex_lib.plots.switcher import frames_behind
 
 __all__ = ["mask_ratio_stepper", "perturbation_slider"]
 
-_SCREEN_ONLY, _PRINT_ONLY = "regex-screen-only", "regex-print-only"
-_MEDIA = (
-    f"<style>@media screen{{.{_PRINT_ONLY}{{display:none!important}}}}"
-    f"@media print{{.{_SCREEN_ONLY}{{display:none!important}}}}</style>"
-)
 _CARD = (
     "font-family:system-ui,sans-serif;line-height:1.8;padding:.6em .8em;border:1px solid #bbb;border-radius:6px;"
     "background:#fff;color:#111;max-width:50em;color-scheme:light"
@@ -123,13 +119,10 @@ def _slider(description: str, options: Sequence[str], frames: Sequence[str]) -> 
     """A slider with a frame for each of its places, linked in the browser; on paper all frames, one below the other."""
     slider = ipywidgets.SelectionSlider(options=options, description=description, layout={"width": "min(100%, 28em)"})
     cards = [f'<div style="{_CARD}">{frame}</div>' for frame in frames]
-    stack = ipywidgets.Stack([ipywidgets.HTML(card, layout={"width": "100%"}) for card in cards], selected_index=0)
-    ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
-    screen = ipywidgets.VBox([slider, stack]).add_class(_SCREEN_ONLY)
     paper = "".join(
         f"<p>{html.escape(f'{description}: {name}')}</p>{card}" for name, card in zip(options, cards, strict=True)
     )
-    return ipywidgets.VBox([screen, ipywidgets.HTML(_MEDIA + paper).add_class(_PRINT_ONLY)])
+    return frames_behind(slider, [ipywidgets.HTML(card, layout={"width": "100%"}) for card in cards], paper)
 
 
 def _struck(explanation: Explanation, struck: Sequence[bool]) -> str:

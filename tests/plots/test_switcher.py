@@ -1,5 +1,6 @@
 """The widget holds every heat map, and a browser can switch between them without a kernel."""
 
+import ipywidgets
 import nbclient
 import nbformat
 import pytest
@@ -62,6 +63,14 @@ def test_paper_has_all_heat_maps_and_no_buttons():
     assert paper._dom_classes == ("regex-print-only",)
     assert "@media print{.regex-screen-only{display:none!important}}" in paper.value
     assert "@media screen{.regex-print-only{display:none!important}}" in paper.value
+
+
+def test_ipywidgets_without_a_stack_shows_what_paper_has(monkeypatch):
+    """Version 7, which Colab has loaded before anything is installed."""
+    rows = [explain(method) for method in METHODS]
+    monkeypatch.delattr(ipywidgets, "Stack")
+    (everything,) = attribution_switcher(rows).children
+    assert everything.value == heatmap(rows).markup
 
 
 def test_titles_of_a_mapping_are_on_the_buttons_and_in_the_captions():

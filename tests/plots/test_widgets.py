@@ -2,6 +2,7 @@
 
 import re
 
+import ipywidgets
 import pytest
 import torch
 from ipywidgets.embed import dependency_state
@@ -132,6 +133,23 @@ def test_slider_and_frames_are_linked_and_all_are_printed(classifier, explanatio
     assert all(frame in paper for frame in frames)
     assert "<fine>" not in paper
     assert "<good>" not in paper
+
+
+@pytest.mark.parametrize("kind", ["stepper", "strength"])
+def test_ipywidgets_without_a_stack_shows_what_paper_has(classifier, explanation, kind, monkeypatch):
+    """Version 7, which Colab has loaded before anything is installed."""
+
+    def make():
+        if kind == "stepper":
+            return mask_ratio_stepper(classifier, explanation, (0.0, 0.5))
+        return perturbation_slider(classifier, TEXT, (0.0, 0.5))
+
+    printed = parts(make())[2]
+    monkeypatch.delattr(ipywidgets, "Stack")
+    (everything,) = make().children
+    assert everything.value
+    assert printed.endswith(everything.value)
+    assert "@media" not in everything.value
 
 
 def test_the_classifier_stays_in_its_mode(classifier, explanation):
