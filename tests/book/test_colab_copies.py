@@ -1,9 +1,12 @@
 """The copies for Colab: no directive is left, nothing else is lost, and the first cell installs from a tag."""
 
+import re
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import nbformat
 import pytest
+from pybtex.database import parse_file
 
 import regex_lib
 from regex_lib.book.build import site_of
@@ -132,6 +135,23 @@ def test_citations_name_the_authors():
     known = citations(BOOK.folder / "references.bib")
     assert known["li-etal-2023-regex"] == ("Li et al.", "2023")
     assert known["chrysostomou-aletras-2022-empirical"] == ("Chrysostomou and Aletras", "2022")
+
+
+def test_every_reference_has_one_link_of_its_own_to_a_public_place():
+    links = {}
+    for key, entry in parse_file(str(BOOK.folder / "references.bib")).entries.items():
+        fields = entry.fields
+        assert ("url" in fields) != ("doi" in fields), key
+        if "url" in fields:
+            parts = urlsplit(fields["url"])
+            assert parts.scheme == "https", key
+            assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), key  # no user, no port, no bare host
+            assert not parts.netloc.endswith((".internal", ".lan", ".local")), key
+            assert {name for name, _ in parse_qsl(parts.query)} <= {"id"}, key  # nothing that tracks
+        else:
+            assert re.fullmatch(r"10\.\d{4,9}/\S+", fields["doi"]), key
+        links.setdefault(fields.get("url") or fields["doi"], []).append(key)
+    assert [keys for keys in links.values() if len(keys) > 1] == []
 
 
 def test_no_address_of_a_repository_is_written_down():
