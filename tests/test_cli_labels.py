@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from regex_lib import cli
+from regex_lib.cli.shared import with_labels_of
 from regex_lib.data import load_data
+from regex_lib.errors import UserError
 
 
 @pytest.fixture
@@ -45,6 +47,27 @@ def accuracy_of(make_tiny, monkeypatch, tmp_path):
 def test_labels_are_the_models_by_their_names(accuracy_of, names, said):
     labels = load_data("reviews:films")["test"]["label"][:]
     assert accuracy_of(names, said) == pytest.approx(sum(labels) / len(labels))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("NEG", "NEU", "POS"),
+        ("LABEL_0", "LABEL_1", "LABEL_2"),  # one class more than the data has: its second need not be the data's
+        tuple(f"{stars} stars" for stars in range(1, 6)),
+        ("Positive sentiment", "Negative sentiment"),
+    ],
+)
+def test_classes_of_other_names_are_not_taken_by_their_numbers(make_tiny, names):
+    classifier = make_tiny(num_labels=len(names))
+    classifier.label_names = names
+    with pytest.raises(UserError, match=rf"not among the model's classes {names[0]}, .*set classifier\.label_names"):
+        with_labels_of(classifier, load_data("reviews:films")["test"], "reviews:films")
+
+
+def test_labels_of_a_file_are_the_models_numbers(make_tiny):
+    rows = load_data("reviews:films")["test"]
+    assert with_labels_of(make_tiny(num_labels=3), rows, "mine.csv") is rows
 
 
 def test_rationales_are_read_by_the_same_labels(make_tiny, monkeypatch, tmp_path):

@@ -40,11 +40,13 @@ def find_split(splits: "datasets.DatasetDict", data: str, split: str, advice: st
 
 
 def with_labels_of(classifier: "TextClassifier", rows: "datasets.Dataset", data: str) -> "datasets.Dataset":
-    """The rows with the model's labels, by their names where data and model share any."""
-    from regex_lib.data import find_source, map_labels, shares_labels
+    """The rows with the model's labels, by their names; by their numbers only where data or model have none."""
+    from regex_lib.data import find_source, map_labels
 
     source, names = find_source(data), classifier.label_names
-    return map_labels(rows, data, names) if source and shares_labels(source.label_names, names) else rows
+    if source is None or names == [f"LABEL_{number}" for number in range(source.num_labels)]:
+        return rows
+    return map_labels(rows, data, names)
 
 
 def new_classifier(

@@ -1,7 +1,7 @@
 """Data sets: what there is, and one function that loads it, your own file, or a repository of the hub."""
 
 from regex_lib.data.catalogue import CATALOGUE, DataSource, describe, find_source
-from regex_lib.data.domains import DOMAINS, label_map, map_labels, other_domains, shares_labels
+from regex_lib.data.domains import DOMAINS, label_map, map_labels, other_domains
 from regex_lib.data.loading import load_data
 from regex_lib.data.shortcuts import SHORTCUTS, Shortcut, ShortcutKind, plant
 
@@ -19,5 +19,4 @@ __all__ = [
     "map_labels",
     "other_domains",
     "plant",
-    "shares_labels",
 ]

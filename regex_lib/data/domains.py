@@ -9,7 +9,7 @@ from regex_lib.errors import UserError
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["DOMAINS", "label_map", "map_labels", "other_domains", "shares_labels"]
+__all__ = ["DOMAINS", "label_map", "map_labels", "other_domains"]
 
 DOMAINS: dict[str, tuple[str, ...]] = {
     "sentiment": ("sst", "imdb", "yelp"),
@@ -64,38 +64,16 @@ def label_map(data_names: Sequence[str], model_names: Sequence[str]) -> dict[int
         >>> label_map(("negative", "positive"), ("POSITIVE", "NEGATIVE"))
         {0: 1, 1: 0}
     """
-    mapped = _classes_by_name(data_names, model_names)
+    places = {name.casefold(): place for place, name in enumerate(model_names)}
+    places |= {name: place for place, name in enumerate(model_names)}
+    found = (places.get(name, places.get(name.casefold())) for name in data_names)
+    mapped = {label: place for label, place in enumerate(found) if place is not None}
     if len(mapped) < 2:
         raise UserError(
             f"the data's labels {', '.join(data_names)} are not among the model's classes {', '.join(model_names)}: "
             "set classifier.label_names"
         )
     return mapped
-
-
-def shares_labels(data_names: Sequence[str], model_names: Sequence[str]) -> bool:
-    """Whether any label of a data set has a class of the same name in a model, as :func:`label_map` compares them.
-
-    A model whose classes have no names, only ``LABEL_0`` and so on, shares none: its labels go by their numbers.
-
-    Args:
-        data_names: the meaning of the data's labels 0, 1...
-        model_names: those of the model's classes.
-
-    Example:
-        >>> shares_labels(("negative", "positive"), ("Positive", "Negative"))
-        True
-        >>> shares_labels(("negative", "positive"), ("LABEL_0", "LABEL_1"))
-        False
-    """
-    return bool(_classes_by_name(data_names, model_names))
-
-
-def _classes_by_name(data_names: Sequence[str], model_names: Sequence[str]) -> dict[int, int]:
-    places = {name.casefold(): place for place, name in enumerate(model_names)}
-    places |= {name: place for place, name in enumerate(model_names)}
-    found = (places.get(name, places.get(name.casefold())) for name in data_names)
-    return {label: place for label, place in enumerate(found) if place is not None}
 
 
 def map_labels(dataset: "datasets.Dataset", name: str, model_names: Sequence[str]) -> "datasets.Dataset":

@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from regex_lib.data import CATALOGUE, DOMAINS, label_map, load_data, map_labels, other_domains, shares_labels
+from regex_lib.data import CATALOGUE, DOMAINS, label_map, load_data, map_labels, other_domains
 from regex_lib.errors import UserError
 
 TWO, THREE = ("negative", "positive"), ("negative", "neutral", "positive")
@@ -31,12 +31,6 @@ def test_labels_are_mapped_by_their_names():
     assert label_map(("a", "A"), ("A", "a")) == {0: 1, 1: 0}
     with pytest.raises(UserError, match=r"not among the model's classes LABEL_0, LABEL_1.*set classifier\.label_names"):
         label_map(TWO, ("LABEL_0", "LABEL_1"))
-
-
-def test_labels_are_shared_as_they_are_mapped():
-    assert shares_labels(TWO, ("POSITIVE", "spam"))
-    assert shares_labels(THREE, TWO)
-    assert not shares_labels(TWO, ("LABEL_0", "LABEL_1"))
 
 
 def test_rows_without_a_class_are_dropped_and_the_others_keep_everything_else():
