@@ -91,9 +91,10 @@ def stability(
         raise UserError(f"one perturbation and one sample are the least, got {len(perturbations)} and {samples}")
     if not 0 <= share <= 1 or noise_size < 0:
         raise UserError(f"share must be in [0, 1] and noise_size 0 or more, got {share} and {noise_size}")
-    texts, chosen = list(texts), {"random": {"seed": seed}} | (options or {})
+    chosen = {"random": {"seed": seed}} | (options or {})
     longest = classifier.max_length if max_length is None else max_length
     scored = score_texts(classifier, texts, attributions, batch_size=batch_size, max_length=longest, options=chosen)
+    texts = list(texts)  # a column of a table is indexed by its labels
     pool = torch.cat([part.batch.input_ids[part.batch.content_mask] for part in scored]).cpu().sort().values
     frames = []
     with evaluating(classifier):

@@ -334,6 +334,11 @@ def test_impossible_settings_are_refused(exact, options, message):
         stability(exact, TEXTS, ["attention"], **options)
 
 
+def test_a_single_text_is_refused(exact):
+    with pytest.raises(UserError, match="texts must be a list of texts, got a single one: put it into brackets"):
+        stability(exact, "a fine film", ["attention"])
+
+
 # Real weights
 
 
