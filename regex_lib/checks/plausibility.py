@@ -65,7 +65,7 @@ def evaluate_plausibility(
     Args:
         classifier: what to explain.
         dataset: rows of ``text``, ``label``, ``tokens`` and ``rationale`` (0 or 1 per token), as in ``reviews``,
-            ``eraser_movies`` and ``tweet_sentiment``. Rows without a marked word are left out.
+            ``eraser_movies`` and ``tweet_sentiment``. Rows without a marked word, or a rationale at all, are left out.
         attributions: names in :data:`regex_lib.attributions.METHODS`; ``random`` is the floor.
         size: how many words are selected for the F1 scores: as many as people marked in that text, or a share of its
             words, in (0, 1]. AUPRC needs no such choice.
@@ -81,8 +81,8 @@ def evaluate_plausibility(
         The report, with columns ``token_f1``, ``iou_f1`` and ``auprc``: all in [0, 1], higher is better.
 
     Raises:
-        UserError: if the data has no rationales, none of them marks a word, a name or an option is unknown, or a
-            setting is out of its range.
+        UserError: if the data has no rationales, none of them marks a word or one has not a mark for each token, a name
+            or an option is unknown, or a setting is out of its range.
 
     References:
         DeYoung et al. 2020, section 4.1.
@@ -216,13 +216,19 @@ def _marked_rows(dataset: datasets.Dataset, max_examples: int | None, seed: int)
             raise UserError(f"the data has no column {name!r}, only: {', '.join(dataset.column_names)}")
     if max_examples is not None and max_examples < 1:
         raise UserError(f"max_examples must be 1 or more, got {max_examples}")
-    numbers = [number for number, marks in enumerate(dataset["rationale"]) if any(marks)]
+    dataset = dataset.with_format(None)
+    numbers = [number for number, marks in enumerate(dataset["rationale"]) if any(marks or ())]
     if not numbers:
         raise UserError("no text of the data has a marked word: there is nothing to compare with")
     if max_examples is not None:
         order = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed))
         numbers = sorted(numbers[place] for place in order[:max_examples])
-    return [dataset[number] | {"number": number} for number in numbers]
+    rows = [dataset[number] | {"number": number} for number in numbers]
+    for row in rows:
+        tokens, marks = len(row["tokens"] or ()), len(row["rationale"])
+        if tokens != marks:
+            raise UserError(f"row {row['number']} has {tokens} tokens, but {marks} marks in 'rationale': give one each")
+    return rows
 
 
 def _frame(

@@ -90,10 +90,23 @@ def test_examples_are_drawn_by_the_seed(make_tiny):
     assert set(drawn(0)["example"]) <= {0, 1, 2, 3}
 
 
+def with_marks(marks):
+    """Makes of rows some whose second has these marks, and whose others have none."""
+    return lambda rows: rows.remove_columns("rationale").add_column("rationale", [None, marks, None, None, None])
+
+
+def test_rows_without_a_rationale_are_left_out(make_tiny):
+    marked = [0, 0, 1, 0, 0, 1, 0]
+    for rows in (with_marks(marked)(ROWS), with_marks(marked)(ROWS).with_format("torch")):
+        assert evaluate_plausibility(make_tiny(), rows, ["random"]).examples["example"].tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
         (lambda rows: rows.remove_columns("rationale"), {}, "the data has no column 'rationale', only: text, label"),
+        (with_marks(None), {}, "no text of the data has a marked word"),
+        (with_marks([1] * 8), {}, "row 1 has 7 tokens, but 8 marks in 'rationale': give one each"),
         (lambda rows: rows.select([4]), {}, "no text of the data has a marked word"),
         (lambda rows: rows, {"size": 1.5}, "size must be 'human' or a share above 0 and at most 1, got 1.5"),
         (lambda rows: rows, {"max_examples": 0}, "max_examples must be 1 or more, got 0"),
