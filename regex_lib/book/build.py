@@ -11,10 +11,11 @@ import regex_lib
 from regex_lib.book.api import write_api_pages
 from regex_lib.book.colab import write_colab_copies
 from regex_lib.book.layout import Book
+from regex_lib.book.stamps import git
 from regex_lib.book.vendor import vendor
 from regex_lib.errors import UserError
 
-__all__ = ["build", "site_of"]
+__all__ = ["build", "revision_of", "site_of"]
 
 BRANCH = "gh-pages"
 """The branch to which the pages are published, with the copies for Colab in the folder ``colab``."""
@@ -46,8 +47,16 @@ def build(book: Book, repository: str = "") -> Path:
         raise UserError("the book was not built: see the warnings above")
     if repository:
         address = f"https://github.com/{repository}"
-        write_colab_copies(book, book.html / "colab", address, regex_lib.__version__, site_of(repository))
+        write_colab_copies(book, book.html / "colab", address, revision_of(book.root), site_of(repository))
     return book.html / "index.html"
+
+
+def revision_of(folder: Path) -> str:
+    """The commit of a folder's files, or outside a repository the version's tag.
+
+    The chapters of every push are published, and fit the package of that push, not the last tag's.
+    """
+    return git(folder, "rev-parse", "HEAD") or f"v{regex_lib.__version__}"
 
 
 def site_of(repository: str) -> str:

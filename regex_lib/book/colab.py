@@ -14,24 +14,24 @@ from regex_lib.book.stamps import KEY, provenance
 __all__ = ["citations", "colab_copy", "set_up_cell", "write_colab_copies"]
 
 
-def set_up_cell(repository: str, version: str) -> nbformat.NotebookNode:
-    """Two lines that install the package from its tag. Torch, which Colab has, is left as it is."""
+def set_up_cell(repository: str, revision: str) -> nbformat.NotebookNode:
+    """Two lines that install the package from a commit or a tag. Torch, which Colab has, is left as it is."""
     source = (
         "# Installs the book's package; torch stays as it is. Outside Colab, skip this cell if you have it already.\n"
-        f'%pip install --quiet "regex-lib[offline] @ git+{repository}@v{version}"'
+        f'%pip install --quiet "regex-lib[offline] @ git+{repository}@{revision}"'
     )
     return nbformat.v4.new_code_cell(source, id="set-up", metadata={"tags": ["set-up"]})
 
 
 def colab_copy(
-    notebook: nbformat.NotebookNode, repository: str, version: str, names: Names | None = None
+    notebook: nbformat.NotebookNode, repository: str, revision: str, names: Names | None = None
 ) -> nbformat.NotebookNode:
     """The copy of an executed twin.
 
     Args:
         notebook: the twin; it is not changed.
         repository: the address of the repository, as git takes it.
-        version: of the package; the tag is this with a v before it.
+        revision: the commit or tag that has the package of the notebook.
         names: what the citations and references in the text stand for.
     """
     names = names or Names()
@@ -39,7 +39,7 @@ def colab_copy(
     solutions = {cell["id"] for cell in solution_cells(notebook)}
     figures = [name for cell in own_cells(notebook) if (name := _figure(cell).get("name"))]
     names = Names(names.citations, {name: number for number, name in enumerate(figures, start=1)}, names.site)
-    cells = [set_up_cell(repository, version)]
+    cells = [set_up_cell(repository, revision)]
     for cell in own_cells(notebook):
         cells += _plain_cells(cell, names, folded=cell["id"] in solutions)
     stamp = notebook.metadata.get(KEY)
@@ -50,13 +50,13 @@ def colab_copy(
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
-def write_colab_copies(book: Book, folder: Path, repository: str, version: str, site: str) -> list[Path]:
+def write_colab_copies(book: Book, folder: Path, repository: str, revision: str, site: str) -> list[Path]:
     """Write the copies of all chapters that have a twin into a folder."""
     names = Names(citations(book.folder / "references.bib"), {}, site)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for twin in filter(Path.is_file, map(twin_of, book.sources)):
-        nbformat.write(colab_copy(read_twin(twin), repository, version, names), folder / twin.name)
+        nbformat.write(colab_copy(read_twin(twin), repository, revision, names), folder / twin.name)
         written.append(folder / twin.name)
     return written
 

@@ -12,7 +12,7 @@ from typing import Any
 import regex_lib
 from regex_lib.packages import package_versions
 
-__all__ = ["KEY", "digest", "make_stamp", "provenance"]
+__all__ = ["KEY", "digest", "git", "make_stamp", "provenance"]
 
 KEY = "regex_book"
 """The stamp's place in the metadata of a twin."""
@@ -80,11 +80,12 @@ def _device() -> str:
 
 def _commit(folder: Path) -> str:
     """The commit of the library, with a plus if it was changed since; empty outside a repository."""
-    head = _git(folder, "rev-parse", "--short=10", "HEAD")
-    return head and head + ("+" if _git(folder, "status", "--porcelain", "--", ":/regex_lib") else "")
+    head = git(folder, "rev-parse", "--short=10", "HEAD")
+    return head and head + ("+" if git(folder, "status", "--porcelain", "--", ":/regex_lib") else "")
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
+    """What git says in a folder; empty outside a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

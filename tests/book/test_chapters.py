@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from filelock import FileLock
 
-import regex_lib
+from regex_lib.book.build import revision_of
 from regex_lib.book.colab import citations, colab_copy, set_up_cell
 from regex_lib.book.directives import Names
 from regex_lib.book.execution import execute
@@ -43,7 +43,8 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
             make_repository(ENVIRONMENT / "repository")
             make_environment()
             (shared / "run").mkdir()
-            notebook = nbformat.v4.new_notebook(cells=[set_up_cell(REPOSITORY, regex_lib.__version__)])
+            cell = set_up_cell(REPOSITORY, revision_of(ENVIRONMENT / "repository"))
+            notebook = nbformat.v4.new_notebook(cells=[cell])
             with pytest.MonkeyPatch.context() as patch:
                 use_environment(patch)
                 execute(notebook, shared / "run", {}, kernel=KERNEL)
@@ -52,7 +53,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
 
 
 def make_repository(folder: Path) -> None:
-    """The files of the package, committed and tagged."""
+    """The files of the package, committed."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("pyproject.toml", "README.md", "LICENSE", "book/01_quickstart.ipynb"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +61,7 @@ def make_repository(folder: Path) -> None:
     for name in ("regex_lib", "results/tables"):
         shutil.copytree(BOOK.root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["commit", "-q", "-m", "package"],
-        ["tag", f"v{regex_lib.__version__}"],
-    ):
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "package"]):
         subprocess.run([*git, *command], check=True)
 
 
@@ -104,7 +100,7 @@ def installed(environment: Path, package: str) -> Path:
 @pytest.mark.skipif(os.name == "nt", reason="the paths of the environment are those of Unix")
 def test_the_set_up_cell_installs_the_package_and_leaves_torch(clean_environment: Path) -> None:
     direct = json.loads((installed(clean_environment, "regex_lib") / "direct_url.json").read_text())
-    assert direct["vcs_info"]["requested_revision"] == f"v{regex_lib.__version__}"
+    assert direct["vcs_info"]["commit_id"] == revision_of(clean_environment / "repository")
     assert installed(clean_environment, "torch").stat().st_mtime < installed(clean_environment, "numpy").stat().st_mtime
     assert (installed(clean_environment, "torch") / "REQUESTED").is_file()  # by us, before; not by the cell
 
@@ -116,7 +112,7 @@ def test_the_chapter_runs_at_small_size(
 ) -> None:
     use_environment(monkeypatch)
     names = Names(citations(BOOK.folder / "references.bib"))
-    notebook = colab_copy(to_notebook(source), REPOSITORY, regex_lib.__version__, names)
+    notebook = colab_copy(to_notebook(source), REPOSITORY, revision_of(clean_environment / "repository"), names)
     sizes = BOOK.test_sizes(source.stem)
     ran = execute(notebook, tmp_path, sizes["parameters"], kernel=KERNEL, seconds=sizes["seconds"])
     assert kinds_of_output(ran) == kinds_of_output(read_twin(twin_of(source))), (

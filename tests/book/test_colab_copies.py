@@ -1,6 +1,7 @@
-"""The copies for Colab: no directive is left, nothing else is lost, and the first cell installs from a tag."""
+"""The copies for Colab: no directive is left, nothing else is lost, and the first cell installs what they need."""
 
 import re
+import subprocess
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -9,7 +10,7 @@ import pytest
 from pybtex.database import parse_file
 
 import regex_lib
-from regex_lib.book.build import site_of
+from regex_lib.book.build import revision_of, site_of
 from regex_lib.book.colab import citations, colab_copy, set_up_cell, write_colab_copies
 from regex_lib.book.directives import Names, leftovers, to_plain
 from regex_lib.book.layout import find_book
@@ -26,7 +27,9 @@ NAMES = Names(
 
 @pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)
 def test_no_directive_is_left_in_a_copy(source):
-    copy = colab_copy(to_notebook(source), "https://x.org/r", "0.1.0", Names(citations(BOOK.folder / "references.bib")))
+    copy = colab_copy(
+        to_notebook(source), "https://x.org/r", "v0.1.0", Names(citations(BOOK.folder / "references.bib"))
+    )
     assert [found for cell in copy.cells if cell.cell_type == "markdown" for found in leftovers(cell.source)] == []
     nbformat.validate(copy)
 
@@ -92,14 +95,27 @@ def notebook():
     )
 
 
-def test_the_first_cell_installs_from_the_tag_in_two_lines():
-    (comment, command) = set_up_cell("https://github.com/someone/regex-lib", "0.1.0").source.splitlines()
+def test_the_first_cell_installs_the_package_in_two_lines():
+    (comment, command) = set_up_cell("https://github.com/someone/regex-lib", "v0.1.0").source.splitlines()
     assert comment.startswith("#")
     assert command == '%pip install --quiet "regex-lib[offline] @ git+https://github.com/someone/regex-lib@v0.1.0"'
 
 
+def test_what_is_installed_is_the_commit_of_the_chapters(tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert len(head) == 40
+    assert revision_of(tmp_path) == head
+
+
+def test_outside_a_repository_it_is_the_tag_of_the_version(tmp_path):
+    assert revision_of(tmp_path) == f"v{regex_lib.__version__}"
+
+
 def test_a_figure_gets_its_number_and_caption():
-    copy = colab_copy(notebook(), "https://x.org/r", "0.1.0")
+    copy = colab_copy(notebook(), "https://x.org/r", "v0.1.0")
     assert [cell.source for cell in copy.cells[1:4]] == [
         "# Title\n\nSee Figure 1.",
         "draw()",
@@ -109,7 +125,7 @@ def test_a_figure_gets_its_number_and_caption():
 
 def test_a_solution_is_folded_in_colab():
     folded = [
-        cell for cell in colab_copy(notebook(), "https://x.org/r", "0.1.0").cells if cell.metadata.get("cellView")
+        cell for cell in colab_copy(notebook(), "https://x.org/r", "v0.1.0").cells if cell.metadata.get("cellView")
     ]
     assert [cell.source.splitlines()[-1] for cell in folded] == ["answer = 1"]
     assert folded[0].source.startswith("#@title Solution")
@@ -117,16 +133,16 @@ def test_a_solution_is_folded_in_colab():
 
 def test_the_notebook_that_is_copied_stays_as_it_is():
     original = notebook()
-    colab_copy(original, "https://x.org/r", "0.1.0")
+    colab_copy(original, "https://x.org/r", "v0.1.0")
     assert original == notebook()
 
 
 def test_the_repositorys_address_is_in_every_copy(small_book, write_twin, tmp_path):
     (small_book.folder / "references.bib").write_text("")
     write_twin(small_book.source("01_chapter"))
-    (path,) = write_colab_copies(small_book, tmp_path / "colab", "https://github.com/a/b", "1.2.3", site_of("a/b"))
+    (path,) = write_colab_copies(small_book, tmp_path / "colab", "https://github.com/a/b", "0123abc", site_of("a/b"))
     copy = nbformat.read(path, as_version=4)
-    assert "git+https://github.com/a/b@v1.2.3" in copy.cells[0].source
+    assert "git+https://github.com/a/b@0123abc" in copy.cells[0].source
     assert copy.cells[1].source.startswith("*Run on ")
     assert copy.cells[-1].outputs[0]["text"] == "3\n"
 
