@@ -15,6 +15,7 @@ from sklearn.metrics import f1_score
 from regex_lib.checks.reading import predict_texts
 from regex_lib.errors import UserError
 from regex_lib.evaluation import ATTRIBUTIONS, DEFAULT_METRICS, evaluate_faithfulness
+from regex_lib.evaluation.prediction import labelled_texts
 from regex_lib.evaluation.protocol import names_of
 from regex_lib.metrics import paired_bootstrap
 from regex_lib.models import TextClassifier
@@ -24,7 +25,7 @@ __all__ = ["evaluate_transfer"]
 
 def evaluate_transfer(
     classifier: TextClassifier,
-    tests: Mapping[str, datasets.Dataset],
+    tests: Mapping[str, datasets.Dataset | pd.DataFrame],
     attributions: Sequence[str] = ATTRIBUTIONS,
     metrics: Sequence[str] = DEFAULT_METRICS,
     *,
@@ -37,8 +38,8 @@ def evaluate_transfer(
 
     Args:
         classifier: trained on one of the data sets, or on another.
-        tests: rows of ``text`` and ``label`` by the data set's name, that of the training data first. Labels must be
-            the model's: see :func:`regex_lib.data.map_labels`.
+        tests: rows of ``text`` and ``label``, in a data set of any format or a table, by the data set's name, that of
+            the training data first. Labels must be the model's: see :func:`regex_lib.data.map_labels`.
         attributions: names in :data:`regex_lib.attributions.METHODS`; ``random`` is added where it is missing.
         metrics: names in :data:`regex_lib.evaluation.METRICS`.
         max_examples: explain so many examples of each set, drawn with the seed; all by default. Accuracy and F1 are of
@@ -55,7 +56,8 @@ def evaluate_transfer(
         texts do not have; predicting it there is an error all the same.
 
     Raises:
-        UserError: if there is no test set, a label is not one of the model's classes, or a name is unknown.
+        UserError: if there is no test set, or one has other columns, splits or no rows; a label is not one of the
+            model's classes; or a name is unknown.
 
     References:
         Chrysostomou and Aletras 2022, sections 3 and 5.
@@ -72,10 +74,10 @@ def evaluate_transfer(
     """
     if not tests:
         raise UserError("there is no test set")
+    sets = {data: labelled_texts(test, classifier) for data, test in tests.items()}
     names = list(dict.fromkeys(["random", *names_of("attributions", attributions)]))
     rows = []
-    for data, test in tests.items():
-        classifier.check_labels(test["label"])
+    for data, test in sets.items():
         quality = _quality(classifier, test, max_length)
         report = evaluate_faithfulness(
             classifier, test, names, metrics, max_examples=max_examples, max_length=max_length, seed=seed, **settings

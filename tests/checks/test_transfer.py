@@ -3,6 +3,7 @@
 import datasets
 import pytest
 import torch
+from reference.unchecked import without_type_checks
 from sklearn.metrics import f1_score
 
 from regex_lib.checks import evaluate_transfer
@@ -75,6 +76,16 @@ def test_accuracy_is_of_all_texts_and_explanations_of_some(make_tiny):
     assert table["accuracy"][0] == pytest.approx(sum(right) / 6)
 
 
+@pytest.mark.parametrize("form", [lambda rows: rows.with_format("torch"), lambda rows: rows.to_pandas().iloc[::-1]])
+def test_a_set_may_have_any_format(make_tiny, form):
+    forms = {"films": form(TESTS["films"])}
+    given = {"films": TESTS["films"]}
+    table, plain = (evaluate_transfer(make_tiny(), tests, ["attention"]) for tests in (forms, given))
+    columns = ["score", "macro_f1", "accuracy"]
+    assert table[columns].dtypes.eq("float64").all()
+    assert table[columns].to_numpy() == pytest.approx(plain[columns].to_numpy())
+
+
 def test_wrong_input_is_refused(make_tiny):
     with pytest.raises(UserError, match="there is no test set"):
         evaluate_transfer(make_tiny(), {})
@@ -82,3 +93,7 @@ def test_wrong_input_is_refused(make_tiny):
         evaluate_transfer(make_tiny(), TESTS, "attention")
     with pytest.raises(UserError, match="the data has label 2, but the model has 2 classes"):
         evaluate_transfer(make_tiny(), {"mine": rows_of(["a film"], [2])})
+    with pytest.raises(UserError, match="the data has no rows"):
+        evaluate_transfer(make_tiny(), {**TESTS, "mine": TESTS["films"].select([])})
+    with without_type_checks(), pytest.raises(UserError, match="the data has splits: name one of train, test, as in"):
+        evaluate_transfer(make_tiny(), {"mine": datasets.DatasetDict(train=TESTS["films"], test=TESTS["others"])})
