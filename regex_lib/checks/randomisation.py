@@ -194,8 +194,9 @@ def randomisation_verdict(
         (True, False)
     """
     keys = ["attribution", "example"]
-    both = initialisations.merge(untrained[[*keys, "jaccard"]], on=keys, suffixes=("", "_untrained"), validate="1:1")
-    if not len(both) == len(initialisations) == len(untrained):
+    both = initialisations.merge(untrained[[*keys, "jaccard"]], on=keys, suffixes=("", "_untrained"))
+    repeated = any(frame.duplicated(keys).any() for frame in (initialisations, untrained))
+    if repeated or not len(both) == len(initialisations) == len(untrained):
         raise UserError("the two frames must be of the same attributions and examples: one row for each pair in both")
     rows = []
     for name, group in both.groupby("attribution", sort=False):

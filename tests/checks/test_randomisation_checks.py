@@ -363,7 +363,8 @@ def test_a_verdict_is_the_paired_difference():
 
 def test_a_verdict_needs_the_same_examples():
     whole = frame_of(jaccard=0.5)
-    for part in (whole.iloc[:3], whole.assign(attribution="b")):
+    cascade = pd.concat([whole.assign(layer=layer) for layer in ("head", "embeddings")])  # of parameter_randomisation
+    for part in (whole.iloc[:3], whole.assign(attribution="b"), cascade):
         with pytest.raises(UserError, match="the two frames must be of the same attributions and examples"):
             randomisation_verdict(whole, part)
 
