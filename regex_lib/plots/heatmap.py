@@ -67,6 +67,9 @@ def heatmap(
         explanations: from :func:`regex_lib.attributions.attribute`; one, several, or several with a title each.
         label_names: the classes' names; their numbers by default.
 
+    Raises:
+        UserError: if a class has no name among them.
+
     Example:
         >>> from regex_lib.attributions import Explanation
         >>> explanation = Explanation("so <b>dull", "attention", [(0, 2), (6, 10)], [0.1, 0.9], 0, 0, 0.8, False)
@@ -82,7 +85,11 @@ def heatmap(
 
 
 def terminal_heatmap(explanation: Explanation, label_names: Sequence[str] | None = None) -> Text:
-    """The same colours for a terminal that has them; ``rich`` leaves them out where it has none."""
+    """The same colours for a terminal that has them; ``rich`` leaves them out where it has none.
+
+    Raises:
+        UserError: if a class has no name among ``label_names``.
+    """
     text = Text()
     text.append(_caption(explanation, label_names) + "\n", style="bold")
     for piece, share in _shares(explanation):
@@ -153,7 +160,11 @@ def _tint(share: float) -> tuple[int, int, int]:
 
 
 def _label(number: int, label_names: Sequence[str] | None) -> str:
-    return str(number) if label_names is None else label_names[number]
+    if label_names is None:
+        return str(number)
+    if number >= len(label_names):
+        raise UserError(f"label_names has {len(label_names)} names, but there is a class {number}: name all classes")
+    return label_names[number]
 
 
 def _caption(explanation: Explanation, label_names: Sequence[str] | None) -> str:

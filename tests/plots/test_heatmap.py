@@ -178,6 +178,13 @@ def test_a_text_without_tokens_says_so():
     assert page.spans == []
 
 
+@pytest.mark.parametrize("show", [heatmap, terminal_heatmap])
+@pytest.mark.parametrize("changes", [{"target": 2}, {"prediction": 2}])
+def test_a_class_without_a_name_is_refused(show, changes):
+    with pytest.raises(UserError, match="label_names has 2 names, but there is a class 2: name all classes"):
+        show(explain("so dull", **changes), ["negative", "positive"])
+
+
 def test_scores_of_zero_have_no_colour():
     assert Page(heatmap(explain("ab", scores=[0.0, 0.0])).markup).spans == []
 
