@@ -30,8 +30,10 @@ def faithfulness_bars(reports: Mapping[str, FaithfulnessReport]) -> Figure:
         The figure, not yet shown.
 
     Raises:
-        UserError: if a report lacks one of the two metrics.
+        UserError: if there is no report, or one lacks one of the two metrics.
     """
+    if not reports:
+        raise UserError("there is no report to show: give one or more, by the names of their models")
     for name, report in reports.items():
         for metric in _METRICS:
             if metric not in report.examples:

@@ -126,3 +126,8 @@ def test_models_can_be_told_apart_without_colours():
         assert len({container[0].get_hatch() for container in axis.containers}) == 3
     (shown,) = figure.legends
     assert len({handle.get_hatch() for handle in shown.legend_handles}) == 3
+
+
+def test_a_figure_needs_a_report():
+    with pytest.raises(UserError, match="there is no report to show: give one or more"):
+        faithfulness_bars({})
