@@ -65,7 +65,7 @@ def mask_ratio_stepper(
         struck = top[batch.content_mask].tolist()
         rows = {"without the struck tokens": without, "with the struck tokens alone": alone}
         frames.append(f"{_struck(explanation, struck)}{_bars(f'Probability of {label}', rows)}")
-    return _slider("Removed", [f"{ratio:.0%}" for ratio in ratios], frames)
+    return _slider("Removed", [f"{100 * ratio:.3g}%" for ratio in ratios], frames)
 
 
 def perturbation_slider(

@@ -65,6 +65,11 @@ def test_the_stepper_removes_the_strongest_tokens_first(classifier, explanation)
     assert len(struck(frames[2])) == len(order)
 
 
+def test_places_of_the_stepper_that_are_close_can_be_told_apart(classifier, explanation):
+    slider, _, _ = parts(mask_ratio_stepper(classifier, explanation, (0.001, 0.002, 0.07, 0.125, 1 / 3)))
+    assert slider.options == ("0.1%", "0.2%", "7%", "12.5%", "33.3%")
+
+
 def test_the_steppers_probabilities_are_those_of_the_changed_texts(classifier, explanation):
     _, frames, _ = parts(mask_ratio_stepper(classifier, explanation, (0.0, 0.3, 1.0)))
     order = sorted(range(len(explanation.scores)), key=lambda place: -explanation.scores[place])
