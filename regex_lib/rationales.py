@@ -5,6 +5,7 @@ faithful to the rationale by construction. How good it is says how much of the t
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import datasets
 import pandas as pd
 
 from regex_lib.attributions import Explanation, attribute, word_scores, words_of
+from regex_lib.data.tables import SPLITS
 from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
 from regex_lib.evaluation.prediction import labelled_texts
@@ -148,6 +150,7 @@ def select_then_predict(
         ratio: share of the words that stay.
         contiguous: whether a rationale is one stretch of the text.
         out_of_domain: more test sets by their names, with the model's labels: see :func:`regex_lib.data.map_labels`.
+            Their names are files' names too, and no split's.
         seed: of the new classifiers, their training and the random attribution.
         max_train: train on the first so many texts of a shuffled train split; all by default.
         max_length: cut longer texts; the model's maximum by default.
@@ -165,7 +168,7 @@ def select_then_predict(
     Raises:
         UserError: if a split is missing or has no text with content, its columns or labels are not the model's, a name
             or an option is unknown, a setting is out of its range, the new classifier's checkpoint has a head already,
-            or the output folder cannot be written to.
+            a test set has an unfit name, or the output folder cannot be written to.
 
     References:
         Jain et al. 2020; out of domain as in Chrysostomou and Aletras 2022, section 6.
@@ -173,6 +176,12 @@ def select_then_predict(
     for split in ("train", "test"):
         if split not in data:
             raise UserError(f"there is no split {split!r}, only: {', '.join(data)}")
+    for name in out_of_domain or {}:
+        if name in SPLITS or not re.fullmatch(r"[^/\\]+", name):
+            raise UserError(
+                f"out_of_domain cannot name a set {name!r}: take a name that is no split's ({', '.join(SPLITS)}), and "
+                "that a file can have"
+            )
     if max_train is not None and max_train < 1:
         raise UserError(f"max_train must be 1 or more, got {max_train}")
     attributions, chosen = names_of("attributions", attributions), {"random": {"seed": seed}, **(options or {})}

@@ -267,6 +267,12 @@ def test_wrong_names_are_told_before_any_training(make_tiny, attributions, optio
         select_then_predict(make_tiny(), DATA, no_training, attributions, options=options)
 
 
+@pytest.mark.parametrize("name", ["test", "train", "validation", "../elsewhere", "..\\elsewhere", ""])
+def test_a_name_that_would_take_the_place_of_another_set_is_refused(make_tiny, name):
+    with pytest.raises(UserError, match=r"out_of_domain cannot name a set '.*': take a name that is no split's"):
+        select_then_predict(make_tiny(), DATA, no_training, out_of_domain={name: ROWS})
+
+
 def test_splits_are_taken_as_tables_too(make_tiny):
     def table_of(data):
         return select_then_predict(
