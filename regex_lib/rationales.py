@@ -163,7 +163,7 @@ def select_then_predict(
         One row per attribution and test set: ``attribution, data, macro_f1, accuracy, full_text_macro_f1,
         full_text_accuracy, ratio, contiguous, words`` (of a rationale, on average), ``train_texts, examples``. The full
         text's scores are those of the support model; ``data`` is ``test`` in domain. Macro-F1 is over all the model's
-        classes.
+        classes, so that of a test set without one of them it stays below 1, however good the model is.
 
     Raises:
         UserError: if a split is missing or has no text with content, its columns or labels are not the model's, a name

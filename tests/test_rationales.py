@@ -315,9 +315,12 @@ def test_the_command_prints_both_scores_and_writes_the_rationales(run):
     assert result.exit_code == 0, result.exception
     table = pd.read_csv(run / "out" / "rationales.csv")
     assert table[["attribution", "data", "ratio"]].to_numpy().tolist() == [["attention", "test", 0.4]]
-    line = f"macro-F1: {table['macro_f1'][0]:.3f} of rationales by attention ({table['words'][0]:.1f} words a text), "
-    assert line in result.output
-    assert f"{table['full_text_macro_f1'][0]:.3f} of full texts" in result.output
+    assert result.output.splitlines()[0] == (
+        f"{run / 'data'}, macro-F1 over the model's 2 classes (accuracy): "
+        f"{table['macro_f1'][0]:.3f} ({table['accuracy'][0]:.3f}) of rationales by attention, "
+        f"{table['words'][0]:.1f} words a text, "
+        f"{table['full_text_macro_f1'][0]:.3f} ({table['full_text_accuracy'][0]:.3f}) of full texts"
+    )
     support = load_classifier(run / "run")
     assert table["full_text_macro_f1"][0] == classify(support, DATA["test"])["macro_f1"]
     expected = extract_rationales(support, DATA["test"], "attention", 0.4)

@@ -75,8 +75,9 @@ def rationales(
     for row in table.itertuples():
         where = data if row.data == "test" else row.data
         console.print(
-            f"{where}, macro-F1: {row.macro_f1:.3f} of rationales by {attribution} ({row.words:.1f} words a text), "
-            f"{row.full_text_macro_f1:.3f} of full texts"
+            f"{where}, macro-F1 over the model's {support.num_labels} classes (accuracy): "
+            f"{row.macro_f1:.3f} ({row.accuracy:.3f}) of rationales by {attribution}, {row.words:.1f} words a text, "
+            f"{row.full_text_macro_f1:.3f} ({row.full_text_accuracy:.3f}) of full texts"
         )
     if output is not None:
         table.to_csv(output / "rationales.csv", index=False)
