@@ -80,7 +80,7 @@ def map_labels(dataset: "datasets.Dataset", name: str, model_names: Sequence[str
     """A data set of the catalogue with the labels of a model trained on another one.
 
     Args:
-        dataset: rows of ``text`` and ``label``.
+        dataset: rows of ``text`` and ``label``, in any format.
         name: its name in the catalogue, which knows what its labels mean.
         model_names: the names of the model's classes, ``classifier.label_names``.
 
@@ -100,7 +100,7 @@ def map_labels(dataset: "datasets.Dataset", name: str, model_names: Sequence[str
     if source is None:
         raise UserError(f"{name!r} is not in the catalogue, so what its labels mean is not known")
     mapped = label_map(source.label_names, model_names)
-    labels = dataset["label"][:]
+    labels = dataset.with_format(None)["label"][:]
     if all(label == target for label, target in mapped.items()) and set(labels) <= set(mapped):
         return dataset
     kept = [row for row, label in enumerate(labels) if label in mapped]

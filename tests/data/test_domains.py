@@ -42,6 +42,15 @@ def test_rows_without_a_class_are_dropped_and_the_others_keep_everything_else():
     assert mapped.features["label"].dtype == "int64"
 
 
+@pytest.mark.parametrize("kind", ["torch", "numpy"])
+def test_rows_of_any_format_are_mapped(kind):
+    rows = datasets.Dataset.from_dict({"text": list("abc"), "label": [2, 1, 0]}).with_format(kind)
+    mapped = map_labels(rows, "amaz_pantry", TWO)
+    assert mapped.with_format(None)["label"][:] == [1, 0]
+    assert mapped.format["type"] == kind
+    assert map_labels(rows, "amaz_pantry", THREE) is rows
+
+
 def test_nothing_changes_where_the_labels_mean_the_same():
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]})
     assert map_labels(rows, "sst", TWO) is rows
