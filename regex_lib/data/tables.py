@@ -168,7 +168,12 @@ def _checked_labels(column: pa.ChunkedArray, num_labels: int | None, where: str)
         raise UserError(f"{where}, row {row + 1}: the label is missing")
     if not pa.types.is_integer(column.type):
         labels = column.to_pylist()
-        row = next((row for row, label in enumerate(labels) if not re.fullmatch(r"-?\d+", str(label))), 0)
+        # One label that is no integer makes decimals of all the others of a file.
+        row = next((row for row, label in enumerate(labels) if not re.fullmatch(r"-?\d+(\.0)?", str(label))), None)
+        if row is None:
+            raise UserError(
+                f"{where}: column 'label' holds {column.type}, such as {labels[0]!r}: write {float(labels[0]):.0f}"
+            )
         raise UserError(
             f"{where}, row {row + 1}: label {labels[row]!r} is not an integer; map the labels to integers from 0"
         )

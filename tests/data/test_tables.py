@@ -207,17 +207,33 @@ def test_a_text_that_is_null_or_no_text(tmp_path, suffix):
 
 
 @EVERY_TYPE
-@pytest.mark.parametrize("label", ["positive", 1.0, True])
+@pytest.mark.parametrize("label", ["positive", 1.5, True])
 def test_a_label_that_is_no_integer(tmp_path, suffix, label):
     path = tmp_path / f"mine{suffix}"
     WRITERS[suffix](path, [{"text": "x", "label": label}])
     assert message_of(path) == (f"{path}, row 1: label {label!r} is not an integer; map the labels to integers from 0")
 
 
-def test_the_first_label_of_a_csv_that_is_no_integer(tmp_path):
+@EVERY_TYPE
+def test_labels_that_are_whole_decimal_numbers(tmp_path, suffix):
+    path = tmp_path / f"mine{suffix}"
+    WRITERS[suffix](path, [{"text": "x", "label": 1.0}, {"text": "y", "label": 0.0}])
+    assert message_of(path) == f"{path}: column 'label' holds double, such as 1.0: write 1"
+
+
+def test_labels_that_are_numbers_as_text(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    write_json_lines(path, [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}])
+    assert message_of(path) == f"{path}: column 'label' holds string, such as '1': write 1"
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("good", "'good'"), ("1.5", "1.5"), ("99999999999999999999", "1e+20"), ("nan5", "'nan5'")]
+)
+def test_the_first_label_of_a_csv_that_is_no_integer(tmp_path, label, shown):
     path = tmp_path / "mine.csv"
-    path.write_text("text,label\nx,0\ny,-1\nz,good\n")
-    assert message_of(path) == f"{path}, row 3: label 'good' is not an integer; map the labels to integers from 0"
+    path.write_text(f"text,label\nx,0\ny,-1\nz,{label}\n")
+    assert message_of(path) == f"{path}, row 3: label {shown} is not an integer; map the labels to integers from 0"
 
 
 @EVERY_TYPE
