@@ -50,7 +50,7 @@ def extract_rationales(
 
     Args:
         classifier: the support model.
-        dataset: rows of ``text`` and ``label``.
+        dataset: rows of ``text``, with or without ``label``.
         method: a name in :data:`regex_lib.attributions.METHODS`.
         ratio: share of the words that stay, above 0 and at most 1. FRESH as in the ACL 2022 study: SST .2, IMDB .02,
             Yelp .1, the Amazon sets .2.
@@ -60,8 +60,9 @@ def extract_rationales(
         **options: the method's own.
 
     Returns:
-        Rows in the same order: ``text`` (the rationale), ``label``, ``spans``: for every piece of the rationale, its
-        first character in the original text and the one after its last, and ``words``: how many words it has.
+        Rows in the same order: ``text`` (the rationale), ``label`` if there was one, ``spans``: for every piece of the
+        rationale, its first character in the original text and the one after its last, and ``words``: how many words
+        it has.
 
     Raises:
         UserError: if the ratio is out of its range, the method is unknown, or a text is empty.
@@ -84,7 +85,7 @@ def extract_rationales(
     return datasets.Dataset.from_dict(
         {
             "text": [" ".join(text[a:b] for a, b in pieces) for text, pieces in zip(texts, spans, strict=True)],
-            "label": dataset["label"][:],
+            **({"label": dataset["label"][:]} if "label" in dataset.column_names else {}),
             "spans": spans,
             "words": [len(rationale_spans(one, ratio)) if one.words() else 0 for one in explanations],
         }

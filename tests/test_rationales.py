@@ -107,6 +107,12 @@ def test_a_text_without_words_stays(minilm):
     assert extract_rationales(minilm, rows, "random", 0.5)["text"][0] == "\u200b"
 
 
+def test_texts_need_no_label(make_tiny):
+    kept = extract_rationales(make_tiny(), ROWS.remove_columns("label"), "random", 0.4)
+    assert kept.column_names == ["text", "spans", "words"]
+    assert kept["text"][:] == extract_rationales(make_tiny(), ROWS, "random", 0.4)["text"][:]
+
+
 def test_options_reach_the_method(make_tiny):
     kept = [extract_rationales(make_tiny(), ROWS, "random", 0.4, seed=seed)["text"][:] for seed in (1, 1, 2)]
     assert kept[0] == kept[1] != kept[2]
