@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import regex_lib
 from regex_lib.attributions import METHODS, Explanation, attribute
 from regex_lib.cli import app
+from regex_lib.cli.rationales import _encoder
 from regex_lib.data import load_data
 from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
@@ -338,6 +339,23 @@ def test_the_command_reads_other_domains(run):
     result = command(run / "run", "--data", run / "data", *options)
     assert result.exit_code == 0, result.exception
     assert [line.split(",")[0] for line in result.output.splitlines()] == [str(run / "data"), "reviews:films"]
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "expected"),
+    [
+        (None, None, ("minilm", 3)),
+        ("minilm", None, ("minilm", 3)),  # the run's own, named again
+        ("bert", None, ("bert", None)),
+        ("minilm", 2, ("minilm", 2)),
+        (None, 2, ("minilm", 2)),
+    ],
+)
+def test_the_new_classifier_has_the_layers_of_the_run_unless_it_is_another_model(
+    make_tiny, tmp_path, model, layers, expected
+):
+    train(make_tiny(), DATA, "vanilla", tmp_path, epochs=0.1, provenance={"model": "minilm", "layers": 3})
+    assert tuple(_encoder(tmp_path, model, layers).values()) == expected
 
 
 def test_the_command_says_what_is_wrong(run, make_tiny):

@@ -31,7 +31,9 @@ def rationales(
     model: Annotated[
         str | None, typer.Option(help="The new classifier's encoder, not trained yet; the run's by default.")
     ] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="How many of its layers; the run's by default.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="How many of its layers; the run's by default, of another encoder all.")
+    ] = None,
     max_train: Annotated[int | None, typer.Option(min=1, help="Train on so many texts, drawn at random.")] = None,
     max_test: Annotated[int | None, typer.Option(min=1, help="Test on so many texts, drawn at random.")] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the training rationales.")] = 3,
@@ -93,7 +95,7 @@ def _encoder(run: Path, model: str | None, layers: int | None) -> dict[str, Any]
     name = model or known.get("model")
     if name is None:
         raise UserError(f"{str(run)!r} does not say which encoder it was trained from: name it with --model")
-    return {"name_or_path": name, "layers": layers or (None if model else known.get("layers"))}
+    return {"name_or_path": name, "layers": layers or (known.get("layers") if name == known.get("model") else None)}
 
 
 def _first(rows: Any, count: int | None) -> Any:
