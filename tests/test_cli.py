@@ -132,7 +132,10 @@ def says(result, *parts):
 def test_without_arguments_there_is_help(regex_lib):
     result = regex_lib()
     assert result.code == 0
-    assert all(command in result.out for command in ("train", "evaluate", "explain", "demo"))
+    said = result.out.split("Options")[0]
+    for command in ("train", "evaluate", "explain", "rationales", "demo", "study", "book"):
+        assert re.search(rf"^\W*{command} ", result.out, re.MULTILINE)
+        assert command in said
 
 
 @pytest.mark.parametrize(

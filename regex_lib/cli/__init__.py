@@ -1,4 +1,4 @@
-"""The command line: demo, train, explain, evaluate, rationales."""
+"""The command line: train, evaluate, explain, rationales, demo, study, book."""
 
 import io
 import os
