@@ -101,7 +101,7 @@ from regex_lib.training import train
 # %%
 means = read_table("sst/means")
 means = means.query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
-differences = read_table("sst/differences").fillna({"minus": ""}).query("base == 'vanilla'")
+differences = read_table("sst/differences").query("base == 'vanilla'")
 differences = differences.query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
 faithful = differences.query("kind == 'faithfulness'")
 PLAN = [
@@ -485,8 +485,8 @@ degenerate.reindex(recipes).map("{:.3f}".format, na_action="ignore").fillna("not
 #
 # Fix the rule before you read the numbers. The study has one rule for all claims, {py:func}`regex_lib.study.verdict`.
 # Take all *cells* that a claim is about: here, one for each attribution. A cell is **for** the claim if its whole
-# interval is on the claim's side of 0, **against** it if the whole interval is on the other side, and undecided if not,
-# or if it comes from a single seed, whose luck its interval does not know. Together the cells
+# interval is on the claim's side of 0, **against** it if the whole interval is on the other side, and undecided if not. A
+# cell of fewer than three seeds is left out: its interval knows too little of the luck of the seed. Together the cells
 #
 # - **support** the claim if more than half of them are for it, and none is against it;
 # - **contradict** it if more than half are against it, and none is for it;

@@ -97,11 +97,12 @@ def tables(
     base: Bases = None,
     method: Annotated[str | None, typer.Option(help="The recipe whose claims are judged; regex by default.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="A folder for means.csv, differences.csv, costs.csv and the numbered tables.")
+        Path | None,
+        typer.Option(help="A folder for means.csv, differences.csv, costs.csv, coverage.csv and the numbered tables."),
     ] = None,
 ) -> None:
     """Show the differences between recipes and what they say of a method, or write all tables to a folder."""
-    from regex_lib.study import costs, means, reports, scores, verdicts
+    from regex_lib.study import costs, coverage, means, reports, scores, verdicts
 
     rows = _rows(file, store, only)
     if method is not None:
@@ -123,6 +124,8 @@ def tables(
         return
     contents |= {"costs": costs(rows), "verdicts": judged}
     contents |= {f"table_{name}": report.table for name, report in made.items()}
+    if file.suffix != ".parquet":
+        contents["coverage"] = coverage(*_open(file, store, only))
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():

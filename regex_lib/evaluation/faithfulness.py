@@ -34,7 +34,7 @@ ATTRIBUTIONS = ("random", "attention", "scaled_attention", "input_x_gradient", "
 """What is evaluated by default: the control first."""
 
 DEFAULT_METRICS = ("sufficiency", "comprehensiveness")
-"""The metrics of the paper's protocol."""
+"""The metrics of Chrysostomou & Aletras 2022."""
 
 
 def evaluate_faithfulness(
@@ -93,7 +93,7 @@ def evaluate_faithfulness(
         ratios: the sizes of the rationale.
         aopc: how the ratios are averaged; see :func:`regex_lib.metrics.area_over_perturbation_curve`.
         level: what is ranked and removed as one: a ``"token"``, or a ``"word"`` with the sum of its tokens' scores.
-        replacement: what removed tokens become: the tokenizer's ``"pad"`` token, as in the paper's protocol, or its
+        replacement: what removed tokens become: the tokenizer's ``"pad"`` token, as in Chrysostomou & Aletras 2022, or its
             ``"mask"`` token; ``"delete"`` makes the text shorter; with ``"attention"`` nothing attends to them.
         batch_size: masked inputs per forward pass. Results do not depend on it, but for rounding.
         max_examples: evaluate so many examples, drawn with the seed; all by default.

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 RATIOS = (0.02, 0.1, 0.2, 0.5)
-"""Shares of the content tokens that make up a rationale, in the paper's protocol."""
+"""Shares of the content tokens that make up a rationale, as in Chrysostomou & Aletras 2022."""
 
 DEGENERATE_BELOW = 0.01
 """Where removing everything lowers the prediction by less than this, both normalised scores say nothing."""

@@ -155,7 +155,7 @@ class TextClassifier(nn.Module):
 
     @property
     def pad_id(self) -> int:
-        """The id of the padding token: what removed tokens become in the paper's protocol."""
+        """The id of the padding token: what removed tokens become by default."""
         return int(self.tokenizer.pad_token_id)
 
     @property

@@ -11,6 +11,7 @@ from regex_lib.study.store import Store
 from regex_lib.study.tables import (
     collect,
     costs,
+    coverage,
     differences,
     export,
     means,
@@ -40,6 +41,7 @@ __all__ = [
     "Verdict",
     "collect",
     "costs",
+    "coverage",
     "differences",
     "differences_figure",
     "export",

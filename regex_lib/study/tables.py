@@ -16,7 +16,17 @@ from regex_lib.study.measurements import FACTS, IDENTITY
 from regex_lib.study.store import Store
 from regex_lib.study.tasks import Job, Task
 
-__all__ = ["collect", "costs", "differences", "export", "means", "metric_minus_metric", "read_export", "scores"]
+__all__ = [
+    "collect",
+    "costs",
+    "coverage",
+    "differences",
+    "export",
+    "means",
+    "metric_minus_metric",
+    "read_export",
+    "scores",
+]
 
 MODEL = ("data", "model", "recipe", "seed")
 """Columns that tell which model a row is about."""
@@ -210,6 +220,40 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=list(MODEL))
     table = table.dropna(axis="columns", how="all").drop(columns=["kind", "task"])
     return table[[*MODEL, *table.columns.difference(MODEL, sort=False)]].reset_index(drop=True)
+
+
+def coverage(jobs: Iterable[Job], store: Store) -> pd.DataFrame:
+    """What tables are made of: a row for each recipe and measurement.
+
+    ``done`` of ``planned`` tasks are finished; ``seeds`` are those of which all are. ``first`` and ``last`` are the
+    days of the measurements, ``commits`` the library's then, ``devices`` where.
+
+    Args:
+        jobs: from :func:`regex_lib.study.plan`.
+        store: where their results are.
+    """
+    names = ["data", "model", "recipe", "kind", "replacement", "level"]
+    rows = []
+    for task in dict.fromkeys(task for job in jobs for task in job.tasks):
+        labels = dict.fromkeys([*names, "seed"], "") | task.labels | {"kind": task.kind}
+        done = store.has(task)
+        made = store.facts(task)["provenance"] if done else {}
+        rows.append(labels | {"done": done} | {name: made.get(name) for name in ("date", "commit", "device")})
+    return pd.DataFrame(rows).groupby(names, sort=False).apply(_covered).reset_index()
+
+
+def _covered(tasks: pd.DataFrame) -> pd.Series:
+    finished = tasks.groupby("seed")["done"].all()
+    done = tasks[tasks["done"]]
+    return pd.Series({
+        "done": len(done), "planned": len(tasks), "seeds": _listed(finished.index[finished]),
+        "first": done["date"].min()[:10] if len(done) else "", "last": done["date"].max()[:10] if len(done) else "",
+        "commits": _listed(done["commit"]), "devices": _listed(done["device"]),
+    })  # fmt: skip
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return " ".join(map(str, sorted(set(values))))
 
 
 def _grids(table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

@@ -15,6 +15,7 @@ from regex_lib.study import (
     Task,
     collect,
     costs,
+    coverage,
     differences,
     differences_figure,
     export,
@@ -40,7 +41,7 @@ def job_of(store, recipe, seed):
     """A training, what is made up of its quality and its faithfulness, and a measurement that is not finished."""
     labels = {"data": "sst", "model": "minilm", "recipe": recipe, "seed": seed}
     training = Task("train", {"recipe": recipe, "seed": seed}, labels, {})
-    provenance = {"device": "cpu", "threads": 2}
+    provenance = {"device": "cpu", "threads": 2, "date": f"2026-01-0{1 + seed}T12:00:00+00:00", "commit": "abc1234"}
     store.write(training, pd.DataFrame({"seconds": [10.0 + seed], "memory_mib": [100.0]}), provenance)
     quality = Task("quality", {}, labels | {"kind": "quality", "on": "sst"}, {}, (training,))
     rows = {"example": range(3), "label": [0, 1, 1], "prediction": [1, 1, 1], "probability": [0.9, 0.8, 0.7]}
@@ -113,6 +114,17 @@ def test_differences_are_paired_by_seed_and_example(jobs, store, base):
         assert found["high"] == pytest.approx(expected.high, abs=2e-4)
         assert (found["seeds"], found["examples"]) == kept.shape
         assert found["seeds_above"] == (kept.mean(axis=1) > 0).sum()
+
+
+def test_coverage_says_what_is_done_of_what_is_planned(jobs, store):
+    waiting = Task("train", {"recipe": "late"}, {"data": "sst", "model": "minilm", "recipe": "late", "seed": 0}, {})
+    table = coverage([*jobs, Job((waiting,))], store).set_index(["recipe", "kind", "replacement"])
+    told = ["done", "planned", "seeds", "first", "last", "commits", "devices"]
+    assert table.loc[("late", "train", ""), told].tolist() == [0, 1, "", "", "", "", ""]
+    assert table.loc[("igr", "faithfulness", ""), told].tolist() == [0, 2, "", "", "", "", ""]  # of words: not finished
+    for recipe, seeds, last in (("vanilla", "0 1 2", "2026-01-03"), ("igr", "0 1", "2026-01-02")):
+        found = table.loc[(recipe, "faithfulness", "mask"), told].tolist()
+        assert found == [len(seeds.split())] * 2 + [seeds, "2026-01-01", last, "abc1234", "cpu"]
 
 
 def test_scores_that_two_measurements_share_count_once(jobs, store):
