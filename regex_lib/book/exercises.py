@@ -65,6 +65,7 @@ def _difference(answer: Any, expected: Any, tolerance: float, place: str = "") -
         items = [(answer[key], expected[key], f"{place}[{key!r}]") for key in expected]
         return next(filter(None, (_difference(*item[:2], tolerance, item[2]) for item in items)), "")
     if isinstance(expected, list | tuple):
+        answer = answer.tolist() if hasattr(answer, "tolist") else answer  # a tensor, an array or a column
         if not isinstance(answer, Sequence) or len(answer) != len(expected):
             return f"{named} should have {len(expected)} items"
         items = [(answer[index], expected[index], f"{place}[{index}]") for index in range(len(expected))]
@@ -90,4 +91,6 @@ def _numeric_difference(answer: Any, expected: Any, tolerance: float, named: str
 
 
 def _array(value: Any) -> np.ndarray:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if isinstance(value, list | tuple):
+        return np.asarray([_array(item) for item in value])
+    return np.asarray(value.tolist() if hasattr(value, "detach") else value)

@@ -1,6 +1,7 @@
 """A reader's answer is compared with the package's, and what differs is told without giving the answer away."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -18,6 +19,13 @@ from regex_lib.book import check_answer
         ([1, 2], (1, 2)),
         ({"a": torch.ones(2)}, {"a": np.ones(2)}),
         ("regex", "regex"),
+        (torch.tensor([4, 3]), [4, 3]),
+        (np.array([4.0, 3.0]), (4, 3)),
+        (pd.Series([4, 3], index=["a", "b"]), [4, 3]),
+        (torch.tensor([[1.0, 2.0]]), [torch.tensor([1.0, 2.0])]),
+        ([torch.tensor(1.0, requires_grad=True), torch.tensor(2.0)], torch.tensor([1.0, 2.0])),
+        (torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True), [1, 2]),
+        (torch.tensor([1.0], dtype=torch.bfloat16), torch.tensor([1.0])),
         (float("inf"), float("inf")),
     ],
 )
@@ -40,6 +48,8 @@ def test_a_right_answer_is_right(answer, expected):
         ({"a": [1]}, {"a": [2]}, "Not yet: ['a'][0] differs by 1."),
         ("vanilla", "regex", "Not yet: the answer is another one."),
         (3, [1, 2, 3], "Not yet: the answer should have 3 items."),
+        (torch.tensor(3), [1, 2, 3], "Not yet: the answer should have 3 items."),
+        (torch.tensor([1, 5]), [1, 2], "Not yet: [1] differs by 3."),
     ],
 )
 def test_a_wrong_answer_is_told_what_differs(answer, expected, message):
