@@ -212,8 +212,8 @@ checked.style.format({f"{column} misses by": "{:.0e}" for column in COMPLETE} | 
 # fit the architecture makes the error large. Integrated Gradients takes a finite number of steps along its path, so it has a
 # real error, which depends on how curved the model is.
 #
-# Llama, Qwen and DeBERTa, started from the padding token, are another matter: the sum is off by more than the whole
-# change. In these models the embedding of the padding token is zero, no position is added to it, and the first thing
+# Llama, Qwen and DeBERTa, started from the padding token, are another matter: the sum is off by about the whole
+# change, or by more. In these models the embedding of the padding token is zero, no position is added to it, and the first thing
 # they do is to divide each state by its size. So the logit jumps at the very start of the path, where the vector 0 gets
 # a direction, and no point of the quadrature lies there. More steps do not help. The package warns of it, and says what
 # does: a baseline that has a direction, such as the mean of all embeddings. Compare the two columns.
