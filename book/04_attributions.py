@@ -28,7 +28,8 @@
 #
 # ## Settings
 #
-# The next cell holds everything you may want to change. The defaults are meant for a GPU.
+# The next cell holds everything you may want to change. The defaults are meant for a GPU. The data must have
+# two classes.
 
 # %% tags=["parameters"]
 data: str = "reviews"  # a data set's name, or a file or folder of your own
