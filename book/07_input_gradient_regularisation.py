@@ -17,7 +17,8 @@
 # What that promises for explanations, and what it does not. What it costs. And how it can fail while a score looks
 # excellent.
 #
-# **Time.** Half an hour to read. The code runs in a few minutes on a GPU, or on two CPU cores with the small sizes.
+# **Time.** Half an hour to read. The code runs in a few minutes on a GPU, or in about ten on two CPU
+# cores with the small sizes.
 #
 # ## The question
 #
