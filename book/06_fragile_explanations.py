@@ -608,7 +608,7 @@ answer = ...  # replace the dots
 grid = torch.linspace(0.0, 0.1, 10001, dtype=torch.float64)
 heights = torch.linspace(0.0, 0.01, 2001, dtype=torch.float64)
 lowest = torch.stack([(1 + h / 0.005 * (grid / 0.005).cos()).amin() for h in heights])
-check_answer(answer, heights[lowest >= -1e-6].amax().item(), tolerance=1e-3)
+check_answer(answer, heights[lowest >= -1e-6].amax().item(), tolerance=1e-5)
 
 # %% [markdown]
 # ```{hint}
@@ -625,7 +625,7 @@ check_answer(answer, heights[lowest >= -1e-6].amax().item(), tolerance=1e-3)
 
 # %%
 answer = 0.005
-check_answer(answer, heights[lowest >= -1e-6].amax().item(), tolerance=1e-3)
+check_answer(answer, heights[lowest >= -1e-6].amax().item(), tolerance=1e-5)
 
 # %% [markdown]
 # ````{solution-end}
