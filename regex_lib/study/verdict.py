@@ -47,10 +47,11 @@ class Verdict:
 
     def __str__(self) -> str:
         undecided = self.cells - self.pro - self.contra
-        sentence = (
-            f"This {self.word} the claim that {self.claim}: of {self.cells} cells, {self.pro} are for it, "
-            f"{self.contra} against it and {undecided} undecided; the estimate is on its side in {self.above}."
+        found = (
+            f"of {self.cells} cells, {self.pro} are for it, {self.contra} against it and {undecided} undecided; "
+            f"the estimate is on its side in {self.above}"
         )
+        sentence = f"This {self.word} the claim that {self.claim}: {found if self.cells else 'no cell counts'}."
         if not self.left_out:
             return sentence
         reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items())
