@@ -6,10 +6,13 @@ from typing import Any
 import jupytext
 import nbformat
 
-__all__ = ["INJECTED", "code_cells", "own_cells", "read_twin", "strip", "to_notebook", "twin_of"]
+__all__ = ["INJECTED", "INJECTED_NOTE", "code_cells", "own_cells", "read_twin", "strip", "to_notebook", "twin_of"]
 
 INJECTED = "injected-parameters"
 """The tag of the cell in which papermill puts the parameters of a run."""
+
+INJECTED_NOTE = "# What you see was run with these values. Delete this cell to run with the settings above."
+"""The first line of that cell, for who changes the settings and wonders why nothing happens."""
 
 
 def twin_of(source: Path) -> Path:
@@ -56,3 +59,4 @@ def strip(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         if INJECTED in tags_of(cell):
             cell["id"] = INJECTED
+            cell.source = cell.source.replace("# Parameters", INJECTED_NOTE, 1)

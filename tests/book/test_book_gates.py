@@ -7,7 +7,7 @@ import pytest
 
 from regex_lib.book.gates import check_twin, failing, hollow, mismatched, stale, unknown_parameters, unsolved
 from regex_lib.book.layout import find_book
-from regex_lib.book.notebooks import code_cells, twin_of
+from regex_lib.book.notebooks import INJECTED, INJECTED_NOTE, code_cells, read_twin, tags_of, twin_of
 from regex_lib.cli.demo import DEMO_PARAMETERS
 
 BOOK = find_book(Path(__file__))
@@ -16,6 +16,12 @@ BOOK = find_book(Path(__file__))
 @pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)
 def test_the_twin_is_the_executed_source(source):
     assert check_twin(source) == []
+
+
+@pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)
+def test_the_values_of_the_run_say_that_they_replace_the_settings(source):
+    injected = [cell.source for cell in read_twin(twin_of(source)).cells if INJECTED in tags_of(cell)]
+    assert [values.splitlines()[0] for values in injected] == [INJECTED_NOTE] * len(injected)
 
 
 @pytest.mark.parametrize("source", BOOK.sources, ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ import pytest
 
 from regex_lib.book.execution import reword
 from regex_lib.book.gates import check_twin
-from regex_lib.book.notebooks import INJECTED, code_cells, read_twin, tags_of, twin_of
+from regex_lib.book.notebooks import INJECTED, INJECTED_NOTE, code_cells, read_twin, tags_of, twin_of
 from regex_lib.book.stamps import KEY
 from regex_lib.errors import UserError
 
@@ -34,12 +34,15 @@ def test_what_papermill_put_in_stays_behind_the_settings(source):
 
     twin = read_twin(twin_of(source))
     place = next(number for number, cell in enumerate(twin.cells) if "parameters" in tags_of(cell))
-    cell = nbformat.v4.new_code_cell("texts = 2", metadata={"tags": [INJECTED]}, execution_count=1, id=INJECTED)
+    cell = nbformat.v4.new_code_cell(
+        "# Parameters\ntexts = 2", metadata={"tags": [INJECTED]}, execution_count=1, id=INJECTED
+    )
     twin.cells.insert(place + 1, cell)
     nbformat.write(twin, twin_of(source))
     reword(source)
     after = read_twin(twin_of(source))
     assert [tags_of(cell) for cell in after.cells[place : place + 2]] == [["parameters"], [INJECTED]]
+    assert after.cells[place + 1].source.splitlines() == [INJECTED_NOTE, "texts = 2"]
     assert check_twin(source) == []
 
 
