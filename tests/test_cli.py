@@ -469,6 +469,17 @@ def test_the_models_classes_count_where_a_file_has_not_all_of_them(regex_lib, ru
     )
 
 
+def test_the_edition_that_numbers_are_of_is_told(regex_lib, run, table, tmp_path, monkeypatch):
+    (tmp_path / "amaz_instr").mkdir()
+    copy = table("text,label", "good,2", "so so,1", "bad,0", name="amaz_instr/test.csv")
+    monkeypatch.setenv("REGEX_DATA", str(tmp_path))
+    result = regex_lib("evaluate", run, "--data", "amaz_instr", "--attributions", "random", "--metrics", "sufficiency")
+    assert result.out.splitlines()[-1] == (
+        f"amaz_instr is {copy}; it should be: Amazon Musical Instruments, 5-core, 2018 edition; "
+        "a number from the 2014 edition must say so"
+    )
+
+
 def test_texts_without_content_alone_cannot_be_evaluated(regex_lib, run, table):
     data = table("text,label", "[CLS] [SEP],1", "[PAD],0")
     says(regex_lib("evaluate", run, "--data", data, "--split", "train"), "no text has content tokens")

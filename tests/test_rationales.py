@@ -341,6 +341,19 @@ def test_the_command_reads_other_domains(run):
     assert [line.split(",")[0] for line in result.output.splitlines()] == [str(run / "data"), "reviews:films"]
 
 
+def test_the_command_says_that_a_stand_in_is_one(run, monkeypatch):
+    (run / "data").rename(run / "amaz_music_mdsd")
+    monkeypatch.setenv("REGEX_DATA", str(run))
+    options = ("--attribution", "random", "--epochs", 1, "--out-of-domain", "amaz_music_mdsd")
+    result = command(run / "run", "--data", "reviews:films", "--max-train", 9, *options)
+    assert result.exit_code == 0, result.exception
+    (note,) = result.output.splitlines()[2:]
+    assert note == (
+        f"amaz_music_mdsd is {run / 'amaz_music_mdsd' / 'test.csv'}; it should be: Multi-Domain Sentiment Dataset, "
+        "music; a stand-in for amaz_digimu, not Digital Music"
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "layers", "expected"),
     [

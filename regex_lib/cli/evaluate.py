@@ -10,6 +10,7 @@ from regex_lib.cli.shared import (
     Data,
     MaxLength,
     Seed,
+    edition_notes,
     faithfulness_table,
     find_split,
     load,
@@ -86,7 +87,7 @@ def evaluate(
     if int(os.environ.get("RANK", "0")):  # one process of torchrun's speaks for all
         return
     open_console().print(faithfulness_table(report.table, f"{run} on {data}, {split}"))
-    for note in report.notes:
+    for note in [*report.notes, *edition_notes({data: rows})]:
         print(note)  # noqa: T201
     if output is not None:
         report.to_file(output)

@@ -9,6 +9,7 @@ from regex_lib.cli.shared import (
     Data,
     MaxLength,
     Seed,
+    edition_notes,
     find_split,
     load,
     open_console,
@@ -81,6 +82,8 @@ def rationales(
             f"{row.macro_f1:.3f} ({row.accuracy:.3f}) of rationales by {attribution}, {row.words:.1f} words a text, "
             f"{row.full_text_macro_f1:.3f} ({row.full_text_accuracy:.3f}) of full texts"
         )
+    for note in edition_notes({data: test, **others}):
+        console.print(note)
     if output is not None:
         table.to_csv(output / "rationales.csv", index=False)
         console.print(f"written to {output}")

@@ -1,7 +1,7 @@
 """What the commands share: options, loading, and how they print."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +47,18 @@ def with_labels_of(classifier: "TextClassifier", rows: "datasets.Dataset", data:
     if source is None or names == [f"LABEL_{number}" for number in range(source.num_labels)]:
         return rows
     return map_labels(rows, data, names)
+
+
+def edition_notes(tests: Mapping[str, "datasets.Dataset"]) -> list[str]:
+    """Where data sets of the catalogue were read from, and which edition it means; nothing of what is bundled."""
+    from regex_lib.data import find_source
+
+    found = {data: (find_source(data), rows.info.description) for data, rows in tests.items()}
+    return [
+        f"{data} is {where}; it should be: {source.edition}"
+        for data, (source, where) in found.items()
+        if source and not source.parts
+    ]
 
 
 def new_classifier(
