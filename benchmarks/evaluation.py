@@ -14,7 +14,8 @@ so that other programs count little.
 this one; it is measured there, in the same run, in its own plain passes in the order of the data. It needs `--model`.
 
 `--bounds` compares the bounds of NAOPC that the two searches find, and what they cost. `--memory` tells by how much the
-peak of memory grows while more and more examples are written to a folder.
+peak of memory grows while more and more examples are written to a folder. It comes first: a process's peak never falls,
+and that of other work would hide the growth.
 """
 
 import argparse
@@ -80,6 +81,12 @@ def main() -> None:
     classifier = load_classifier(sizes.model, layers=sizes.layers)
     rows = load_data(sizes.data)["test"].select(range(sizes.examples)).select_columns(["text", "label"])
     texts = list(rows["text"])
+    if sizes.memory:
+        print(f"peak memory before: {_peak_memory():.1f} MiB")
+    for count in sorted(sizes.memory):
+        _write_results(classifier, texts, count)
+        print(f"peak memory after {count:7} examples: {_peak_memory():8.1f} MiB", flush=True)
+
     batch = classifier.tokenize(texts)
     tokens = batch.content_mask.sum(dim=1).float().mean()
     print(
@@ -112,8 +119,6 @@ def main() -> None:
             print(f"{name + ', ONE attribution':52}{passes:10.1f}", flush=True)
     if sizes.bounds:
         _compare_bounds(classifier, texts[: sizes.bounds])
-    for count in sizes.memory:
-        print(f"peak memory after {count:7} examples: {_peak_memory(classifier, texts, count):8.1f} MiB", flush=True)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -274,8 +279,8 @@ def _ferret(python: str, model: str, texts: list[str], rounds: int) -> dict[str,
     return {name: statistics.median(values) for name, values in ratios.items()}
 
 
-def _peak_memory(classifier: TextClassifier, texts: list[str], count: int) -> float:
-    """The process's peak in MiB after writing the results of so many short texts, each different, to a folder."""
+def _write_results(classifier: TextClassifier, texts: list[str], count: int) -> None:
+    """Evaluate so many short texts, each different, with the results written to a folder."""
     short = [" ".join(text.split()[:5]) for text in texts]
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -284,6 +289,10 @@ def _peak_memory(classifier: TextClassifier, texts: list[str], count: int) -> fl
     with tempfile.TemporaryDirectory() as folder:
         dataset = datasets.Dataset.from_generator(rows, cache_dir=folder)  # which stays on the disk
         evaluate_faithfulness(classifier, dataset, ["random"], ratios=(0.5,), output_dir=f"{folder}/shards")
+
+
+def _peak_memory() -> float:
+    """The highest that this process's memory has been, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
