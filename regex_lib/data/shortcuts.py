@@ -104,7 +104,8 @@ def plant(
         words of a whole shortcut) and ``planted`` (whether the text has a whole shortcut, or its variant).
 
     Raises:
-        UserError: if a share is out of its range, a rule has no parts, or a text has a planted word already.
+        UserError: if a share or ``within`` is out of its range, the variant is unknown, a rule has no parts, or a text
+            has a planted word already.
 
     References:
         Bastings et al. 2022. How many texts get the shortcut, and that parts keep their label, is our choice.
@@ -121,6 +122,10 @@ def plant(
 
     if not (0 <= share <= 1 and 0 <= parts <= 1 and share + parts <= 1):
         raise UserError(f"share and parts must be between 0 and 1, and so must be their sum, got {share} and {parts}")
+    if variant not in get_args(Variant):
+        raise UserError(f"variant must be one of {', '.join(get_args(Variant))}, got {variant!r}")
+    if within is not None and within < 0:
+        raise UserError(f"within must be 0 or more, or None for anywhere, got {within}")
     if not shortcut.has_parts and (parts or variant == "part"):
         raise UserError("a shortcut of a single token has no parts")
     texts, labels = list(dataset["text"]), list(dataset["label"])
@@ -162,7 +167,8 @@ def _whole(shortcut: Shortcut, variant: Variant, draw: random.Random) -> tuple[l
 def _insert(text: str, words: Sequence[str | None], within: int | None, draw: random.Random) -> tuple[str, list[int]]:
     """The text with words between its own, otherwise unchanged, and which of all its words these are."""
     starts = [match.start() for match in re.finditer(r"\S+", text)]
-    places = sorted(draw.randrange(min(len(starts), within or len(starts)) + 1) for _ in words)
+    last = len(starts) if within is None else min(len(starts), within)
+    places = sorted(draw.randrange(last + 1) for _ in words)
     marks, end = [0] * len(starts), len(text)
     for word, place in reversed(list(zip(words, places, strict=True))):
         if word is None:

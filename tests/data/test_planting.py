@@ -120,6 +120,11 @@ def test_words_stand_anywhere_or_only_near_the_beginning():
     assert len(set(places(10))) == 11
 
 
+def test_within_0_words_stand_before_the_text():
+    for row in plant(ROWS, Shortcut("token_in_context"), within=0):
+        assert row["rationale"] == [1, 1] + [0] * (len(row["tokens"]) - 2)
+
+
 def test_the_seed_decides_everything():
     one, same, other = (plant(ROWS, Shortcut(), share=0.5, seed=seed).to_list() for seed in (1, 1, 2))
     assert one == same != other
@@ -145,6 +150,10 @@ def test_wrong_settings_are_refused():
         Shortcut(classes=(1, 1))
     with pytest.raises(UserError, match=r"got 0\.8 and 0\.4"):
         plant(ROWS, Shortcut("ordered_pair"), share=0.8, parts=0.4)
+    with without_type_checks(), pytest.raises(UserError, match="must be one of whole, swapped, part, got 'swap'"):
+        plant(ROWS, Shortcut(), variant="swap")
+    with pytest.raises(UserError, match="within must be 0 or more, or None for anywhere, got -1"):
+        plant(ROWS, Shortcut(), within=-1)
     for options in ({"share": 0.5, "parts": 0.1}, {"variant": "part"}):
         with pytest.raises(UserError, match="a shortcut of a single token has no parts"):
             plant(ROWS, Shortcut(), **options)
