@@ -1,6 +1,8 @@
 """The copies of the chapters that Colab opens: a set-up cell first, and nothing that only the book understands."""
 
 import copy
+import dataclasses
+import re
 from pathlib import Path
 
 import nbformat
@@ -11,7 +13,7 @@ from regex_lib.book.layout import Book
 from regex_lib.book.notebooks import own_cells, read_twin, twin_of
 from regex_lib.book.stamps import KEY, provenance
 
-__all__ = ["citations", "colab_copy", "set_up_cell", "write_colab_copies"]
+__all__ = ["citations", "colab_copy", "equations", "set_up_cell", "titles", "write_colab_copies"]
 
 
 def set_up_cell(repository: str, revision: str) -> nbformat.NotebookNode:
@@ -38,7 +40,7 @@ def colab_copy(
     notebook = copy.deepcopy(notebook)
     solutions = {cell["id"] for cell in solution_cells(notebook)}
     figures = [name for cell in own_cells(notebook) if (name := _figure(cell).get("name"))]
-    names = Names(names.citations, {name: number for number, name in enumerate(figures, start=1)}, names.site)
+    names = dataclasses.replace(names, figures={name: number for number, name in enumerate(figures, start=1)})
     cells = [set_up_cell(repository, revision)]
     for cell in own_cells(notebook):
         cells += _plain_cells(cell, names, folded=cell["id"] in solutions)
@@ -52,7 +54,7 @@ def colab_copy(
 
 def write_colab_copies(book: Book, folder: Path, repository: str, revision: str, site: str) -> list[Path]:
     """Write the copies of all chapters that have a twin into a folder."""
-    names = Names(citations(book.folder / "references.bib"), {}, site)
+    names = Names(citations(book.folder / "references.bib"), {}, site, equations(book), titles(book))
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for twin in filter(Path.is_file, map(twin_of, book.sources)):
@@ -67,6 +69,27 @@ def citations(bibliography: Path) -> dict[str, tuple[str, str]]:
 
     entries = parse_file(str(bibliography)).entries
     return {key: (_authors(entry), entry.fields.get("year", "n.d.")) for key, entry in entries.items()}
+
+
+def equations(book: Book) -> dict[str, tuple[int, str]]:
+    """Number and page of every equation with a label, as the pages have them: counted through the whole book."""
+    pages = sorted([*book.sources, *book.folder.glob("*.md")], key=lambda path: path.stem)
+    labels = [
+        (label, page.stem)
+        for page in pages
+        for label in re.findall(r"^(?:# )?\$\$ \(([\w-]+)\)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    return {label: (number, page) for number, (label, page) in enumerate(labels, start=1)}
+
+
+def titles(book: Book) -> dict[str, str]:
+    """The titles of the pages, by their names."""
+    heads = {".py": r"^# # (.+)$", ".md": r"^# (.+)$"}
+    found = {
+        page.stem: re.search(heads[page.suffix], page.read_text(encoding="utf-8"), re.MULTILINE)
+        for page in [*book.sources, *book.folder.glob("*.md")]
+    }
+    return {name: match[1] for name, match in found.items() if match}
 
 
 def _authors(entry: "object") -> str:
@@ -84,6 +107,7 @@ def _plain_cells(cell: nbformat.NotebookNode, names: Names, *, folded: bool) -> 
     if folded:  # Colab hides the code of a form until it is asked for
         cell.source = f"#@title Solution (double-click to see the code)\n{cell.source}"
         cell.metadata["cellView"] = "form"
+        cell.outputs, cell.execution_count = [], None  # they would stand below it, open
     figure = _figure(cell)
     if "caption" not in figure:
         return [cell]

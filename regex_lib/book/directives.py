@@ -26,6 +26,10 @@ class Names:
     """The numbers of the notebook's own figures, by their names."""
     site: str = ""
     """The address of the published pages; without one, a link to a page is plain text."""
+    equations: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """The number of each equation that has a label, and the page that it is on."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """The titles of the pages, by their names."""
 
 
 def to_plain(markdown: str, names: Names | None = None) -> str:
@@ -58,6 +62,9 @@ def _blocks(lines: list[str], names: Names) -> Iterator[str]:
             index += 1
             continue
         end = _closing(lines, index, opened["marks"])
+        if opened["name"] == "solution-start":  # the rest of the cell is the solution
+            yield from _folded(_title("solution", "", names), list(_blocks(lines[end + 1 :], names)))
+            return
         if opened["name"] is None:  # code stays as it is
             yield from lines[index : end + 1]
         else:
@@ -78,7 +85,7 @@ def _directive(name: str, argument: str, lines: list[str], names: Names) -> list
     if name in _SILENT:
         return []
     if name == "math":
-        return ["$$", *body, "$$"]
+        return ["$$", *body, *_tag(options.get("label", ""), names), "$$"]
     if name in ("code", "code-block"):
         return [f"```{argument}", *body, "```"]
     if name in ("figure", "image"):
@@ -88,8 +95,13 @@ def _directive(name: str, argument: str, lines: list[str], names: Names) -> list
     if name.endswith("-start"):
         return [f"**{title}**", "", *plain]
     if name == "dropdown" or "dropdown" in options.get("class", ""):
-        return ["<details>", f"<summary>{html.escape(title)}</summary>", "", *plain, "", "</details>"]
+        return _folded(title, plain)
     return [f"> **{title}**", ">", *(f"> {line}".rstrip() for line in plain)]
+
+
+def _folded(title: str, plain: list[str]) -> list[str]:
+    text = "\n".join(plain).strip()
+    return ["<details>", f"<summary>{html.escape(title)}</summary>", "", text, "", "</details>"] if text else []
 
 
 def _title(name: str, argument: str, names: Names) -> str:
@@ -124,8 +136,14 @@ def _picture(path: str, options: Mapping[str, str], caption: list[str]) -> list[
 def _line(line: str, names: Names) -> list[str]:
     if re.match(r"^\([\w:-]+\)=\s*$", line) or line.startswith("% "):
         return []
-    line = re.sub(r"^(\s*\$\$)\s*\([\w:-]+\)\s*$", r"\1", line)  # the label of an equation
+    labelled = re.match(r"^(\s*\$\$)\s*\(([\w:-]+)\)\s*$", line)
+    if labelled:  # the end of an equation
+        return [*_tag(labelled[2], names), labelled[1]]
     return [_roles(line, names)]
+
+
+def _tag(label: str, names: Names) -> list[str]:
+    return [f"\\tag{{{names.equations[label][0]}}}"] if label in names.equations else []
 
 
 def _roles(line: str, names: Names) -> str:
@@ -140,8 +158,8 @@ def _role(name: str, content: str, names: Names) -> str:
     if name.startswith("py:"):
         return f"`{title or target.removeprefix('~')}`"
     forms: dict[str, Callable[[], str]] = {
-        "doc": lambda: _page_link(title or target, target, names),
-        "eq": lambda: f"the equation *{target}*",
+        "doc": lambda: _page_link(title or names.titles.get(target, target), f"{target}.html", names),
+        "eq": lambda: _equation(target, names),
         "math": lambda: f"${content}$",
         "numref": lambda: f"Figure {names.figures[target]}" if target in names.figures else f"*{title or target}*",
         "ref": lambda: title or target.replace("-", " "),
@@ -164,8 +182,15 @@ def _citation(keys: str, names: Names, *, in_text: bool) -> str:
     return ", ".join(parts) if in_text else f"({'; '.join(parts)})"
 
 
+def _equation(label: str, names: Names) -> str:
+    if label not in names.equations:
+        return f"the equation *{label}*"
+    number, page = names.equations[label]
+    return _page_link(f"({number})", f"{page}.html#equation-{label}", names)
+
+
 def _page_link(text: str, target: str, names: Names) -> str:
-    return f"[{text}]({names.site}/{target}.html)" if names.site else text
+    return f"[{text}]({names.site}/{target})" if names.site else text
 
 
 def _opened(lines: list[str]) -> Iterator[tuple[int, "re.Match[str]"]]:

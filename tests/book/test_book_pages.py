@@ -13,6 +13,7 @@ from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from regex_lib.book.api import public_modules, undocumented
+from regex_lib.book.colab import equations
 from regex_lib.book.layout import find_book
 from regex_lib.book.pages import check_pages
 from regex_lib.book.vendor import NpmPackage, fetch
@@ -53,6 +54,12 @@ def with_widgets() -> list[str]:
 class Silent(SimpleHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
         """Nothing."""
+
+
+def test_equations_have_the_numbers_that_the_copies_for_colab_give_them() -> None:
+    for label, (number, page) in equations(BOOK).items():
+        markup = (BOOK.html / f"{page}.html").read_text(encoding="utf-8")
+        assert f'<span class="eqno">({number})' in markup.partition(f'id="equation-{label}"')[2][:200]
 
 
 @pytest.fixture(scope="module")

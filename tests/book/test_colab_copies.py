@@ -11,7 +11,7 @@ from pybtex.database import parse_file
 
 import regex_lib
 from regex_lib.book.build import revision_of, site_of
-from regex_lib.book.colab import citations, colab_copy, set_up_cell, write_colab_copies
+from regex_lib.book.colab import citations, colab_copy, equations, set_up_cell, titles, write_colab_copies
 from regex_lib.book.directives import Names, leftovers, to_plain
 from regex_lib.book.layout import find_book
 from regex_lib.book.notebooks import to_notebook
@@ -22,6 +22,8 @@ NAMES = Names(
     {"li-2023": ("Li et al.", "2023"), "ross-2018": ("Ross and Doshi-Velez", "2018")},
     {"fig-bars": 2},
     "https://someone.github.io/regex-lib",
+    {"eq-1": (7, "05_chapter")},
+    {"01_quickstart": "Quickstart"},
 )
 
 
@@ -54,20 +56,29 @@ def test_a_directive_that_is_left_is_found():
         ),
         ("````{note}\n```{tip}\nOne.\n```\n````", "> **Note.**\n>\n> > **Tip.**\n> >\n> > One."),
         ("```{exercise} By hand\n:label: ex-1\n\nTry.\n```", "> **Exercise. By hand**\n>\n> Try."),
-        ("```{solution-start} ex-1\n:class: dropdown\n```", "**Solution.**\n"),
+        ("```{solution-start} ex-1\n:class: dropdown\n```", ""),
+        (
+            "```{hint}\nOne.\n```\n\n```{solution-start} ex-1\n:class: dropdown\n```\n\nAs $a < b$.\n",
+            "> **Hint.**\n>\n> One.\n\n<details>\n<summary>Solution.</summary>\n\nAs $a < b$.\n\n</details>",
+        ),
         ("```{solution-end}\n```", ""),
-        ("```{math}\n:label: eq-1\nx^2\n```", "$$\nx^2\n$$"),
+        ("```{math}\n:label: eq-1\nx^2\n```", "$$\nx^2\n\\tag{7}\n$$"),
         ("```{figure} a.png\n:alt: Bars.\nThe *bars*.\n```", "![Bars.](a.png)\n\nThe *bars*."),
         ("```python\n{doc}`intro`\n```", "```python\n{doc}`intro`\n```"),
         ("(here)=\n# Title", "# Title"),
-        ("$$\nx\n$$ (eq-1)", "$$\nx\n$$"),
+        ("$$\nx\n$$ (eq-1)", "$$\nx\n\\tag{7}\n$$"),
+        ("$$\nx\n$$ (eq-none)", "$$\nx\n$$"),
         ("{cite:p}`li-2023`", "(Li et al., 2023)"),
         ("{cite:p}`li-2023,ross-2018`", "(Li et al., 2023; Ross and Doshi-Velez, 2018)"),
         ("{cite:t}`li-2023` say", "Li et al. (2023) say"),
         ("{doc}`start <01_quickstart>`", "[start](https://someone.github.io/regex-lib/01_quickstart.html)"),
+        ("{doc}`01_quickstart`", "[Quickstart](https://someone.github.io/regex-lib/01_quickstart.html)"),
         ("{term}`faithful`, {term}`robust <robustness>`", "faithful, robust"),
         ("{py:func}`~regex_lib.attribute`", "`regex_lib.attribute`"),
-        ("{math}`x^2` and {eq}`eq-1`", "$x^2$ and the equation *eq-1*"),
+        (
+            "{math}`x^2` and {eq}`eq-1`",
+            "$x^2$ and [(7)](https://someone.github.io/regex-lib/05_chapter.html#equation-eq-1)",
+        ),
         ("{numref}`fig-bars` and {numref}`fig-other`", "Figure 2 and *fig-other*"),
     ],
 )
@@ -89,7 +100,9 @@ def notebook():
             nbformat.v4.new_markdown_cell("# Title\n\nSee {numref}`fig-a`.", id="a"),
             nbformat.v4.new_code_cell("draw()", id="b", metadata=figure),
             nbformat.v4.new_markdown_cell("```{solution-start} ex\n```", id="c"),
-            nbformat.v4.new_code_cell("answer = 1", id="d"),
+            nbformat.v4.new_code_cell(
+                "answer = 1", id="d", execution_count=2, outputs=[nbformat.v4.new_output("stream", text="1\n")]
+            ),
             nbformat.v4.new_markdown_cell("```{solution-end}\n```", id="e"),
         ]
     )
@@ -129,6 +142,7 @@ def test_a_solution_is_folded_in_colab():
     ]
     assert [cell.source.splitlines()[-1] for cell in folded] == ["answer = 1"]
     assert folded[0].source.startswith("#@title Solution")
+    assert (folded[0].outputs, folded[0].execution_count) == ([], None)
 
 
 def test_the_notebook_that_is_copied_stays_as_it_is():
@@ -145,6 +159,16 @@ def test_the_repositorys_address_is_in_every_copy(small_book, write_twin, tmp_pa
     assert "git+https://github.com/a/b@0123abc" in copy.cells[0].source
     assert copy.cells[1].source.startswith("*Run on ")
     assert copy.cells[-1].outputs[0]["text"] == "3\n"
+
+
+def test_every_reference_to_an_equation_or_a_page_has_its_number_or_title():
+    names = Names(equations=equations(BOOK), titles=titles(BOOK))
+    assert names.equations["eq-05-norm"][1] == "05_measuring_faithfulness"
+    assert names.titles["notation"] == "Notation"
+    for source in BOOK.sources:
+        text = source.read_text()
+        assert set(re.findall(r"{eq}`([^`]+)`", text)) <= set(names.equations)
+        assert set(re.findall(r"{doc}`([^`<]+)`", text)) <= set(names.titles)
 
 
 def test_citations_name_the_authors():
