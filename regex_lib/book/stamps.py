@@ -51,10 +51,10 @@ def provenance(stamp: Mapping[str, Any]) -> str:
 
     Example:
         >>> provenance({  # doctest: +ELLIPSIS
-        ...     "library": "0.1.0", "commit": "0679232", "parameters": {"epochs": 1}, "device": "CPU, 2 cores",
+        ...     "library": "0.1.0", "commit": "0679232", "parameters": {"epochs": 1}, "device": "CPU, 1 of 2 cores",
         ...     "seconds": 75, "date": "2026-11-24", "packages": {"torch": "2.13.0"},
         ... })
-        'Run on 2026-11-24 in 1 min 15 s on CPU, 2 cores, with CPU-size settings (epochs=1); regex-lib...'
+        'Run on 2026-11-24 in 1 min 15 s on CPU, 1 of 2 cores, with CPU-size settings (epochs=1); regex-lib...'
     """
     minutes, seconds = divmod(stamp["seconds"], 60)
     took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
@@ -75,7 +75,9 @@ def _device() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())  # the kernel's: it has the environment
+    return f"CPU, {threads} of {cores} cores"
 
 
 def _commit(folder: Path) -> str:
