@@ -15,14 +15,14 @@ _DARK = [to_hex(sns.set_hls_values(colour, l=0.25)) for colour in _PALETTE]
 RECIPE_COLOURS = {
     "vanilla": "#6b6b6b",
     "igr": _PALETTE[0],
-    "vat": _PALETTE[9],
+    "vat": "#1d9be2",
     "robust": _PALETTE[2],
     "egt": _PALETTE[4],
     "regex": _PALETTE[3],
-    "regex_two_stage": _PALETTE[1],
-    "regex_random_mask": _PALETTE[5],
-    "regex_shuffled_target": _PALETTE[8],
-    "regex_fast": _PALETTE[6],
+    "regex_two_stage": "#331200",
+    "regex_random_mask": "#c27f48",
+    "regex_shuffled_target": "#454121",
+    "regex_fast": "#b3008b",
     "random_mask_only": _PALETTE[7],
     "igr_random_mask": _DARK[3],
     "saliency_guided": _DARK[0],
@@ -30,16 +30,16 @@ RECIPE_COLOURS = {
     "smart": _DARK[2],
     "freelb": _DARK[4],
 }
-"""A colour-blind-safe colour for each recipe."""
+"""A colour-blind-safe colour for each recipe; none is too pale for a line on white, as some of the palette's are."""
 
 ATTRIBUTION_COLOURS = {
     "random": "#6b6b6b",
     "attention": _PALETTE[0],
-    "scaled_attention": _PALETTE[9],
-    "input_x_gradient": _PALETTE[1],
+    "scaled_attention": _DARK[9],
+    "input_x_gradient": _DARK[1],
     "integrated_gradients": _PALETTE[3],
 }
-"""A colour-blind-safe colour for each attribution."""
+"""A colour-blind-safe colour for each attribution, none too pale for a line on white."""
 
 
 @contextmanager
