@@ -16,7 +16,8 @@
 # **What you will learn.** How to find the small change of a text that moves a prediction most, without a label. How to
 # train a classifier that withstands it. And how virtual adversarial training differs from adversarial training.
 #
-# **Time.** Half an hour to read. The code runs in a few minutes on a GPU, or on two CPU cores with the small sizes.
+# **Time.** Half an hour to read. The code runs in a few minutes on a GPU, and in a quarter of an hour on two CPU cores
+# with the small sizes.
 #
 # ## The question
 #

@@ -93,8 +93,8 @@ def evaluate_faithfulness(
         ratios: the sizes of the rationale.
         aopc: how the ratios are averaged; see :func:`regex_lib.metrics.area_over_perturbation_curve`.
         level: what is ranked and removed as one: a ``"token"``, or a ``"word"`` with the sum of its tokens' scores.
-        replacement: what removed tokens become: the tokenizer's ``"pad"`` token, as in Chrysostomou & Aletras 2022, or its
-            ``"mask"`` token; ``"delete"`` makes the text shorter; with ``"attention"`` nothing attends to them.
+        replacement: what removed tokens become: the tokenizer's ``"pad"`` token, as in Chrysostomou & Aletras 2022, or
+            its ``"mask"`` token; ``"delete"`` makes the text shorter; with ``"attention"`` nothing attends to them.
         batch_size: masked inputs per forward pass. Results do not depend on it, but for rounding.
         max_examples: evaluate so many examples, drawn with the seed; all by default.
         max_length: cut longer texts; the model's maximum by default.

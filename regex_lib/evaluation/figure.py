@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -17,15 +18,15 @@ __all__ = ["report_figure"]
 _COLUMNS = 3  # panels side by side
 _GREY = "#6b6b6b"  # of the control, which also is the only one with a dashed line
 _PALETTE = sns.color_palette("colorblind", 10).as_hex()
-_DARK = [sns.set_hls_values(colour, l=0.25) for colour in _PALETTE]
+_DARK = [to_hex(sns.set_hls_values(colour, l=0.25)) for colour in _PALETTE]
 _COLOURS = {
     "random": _GREY,
     "attention": _PALETTE[0],
-    "scaled_attention": _PALETTE[9],
-    "input_x_gradient": _PALETTE[1],
+    "scaled_attention": _DARK[9],
+    "input_x_gradient": _DARK[1],
     "integrated_gradients": _PALETTE[3],
-}  # the same for an attribution in every figure
-_OTHERS = [*(_PALETTE[i] for i in (2, 4, 5, 6)), *(_DARK[i] for i in (0, 1, 2, 3, 4)), _PALETTE[8]]
+}  # the same for an attribution in every figure: those of regex_lib.plots, which is a floor above
+_OTHERS = [*(_PALETTE[i] for i in (2, 4)), *(_DARK[i] for i in (0, 2, 3, 4, 5, 6, 8))]
 _MARKERS = "osD^vP*X<>pdhH8"
 
 
