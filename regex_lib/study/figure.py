@@ -16,7 +16,7 @@ __all__ = ["differences_figure"]
 
 _NOT_PANELS = ("recipe", "attribution", "metric", "minus", *NUMBERS)
 
-_MARKERS = "osD^vPX*<>ph"
+_MARKERS = "osD^vPX*<>phd8"
 
 
 def differences_figure(
