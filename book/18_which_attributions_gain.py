@@ -309,7 +309,8 @@ for column in [name for name in noisy if name.endswith(".") and noisy[name].notn
 
 # %% [markdown]
 # Four steps with few seeds show a trend at best. A guide that knows nothing and gains as much as a good one speaks for the
-# third story, *a simpler model*.
+# third story, *a simpler model*. A curve that falls does not yet say that a good guide helps, for a bad one may do harm:
+# {doc}`11_regex` sets the curve beside `robust`, which has no guide at all.
 #
 # ## With the package: who agrees with whom?
 #
