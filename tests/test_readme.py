@@ -36,8 +36,8 @@ def test_the_verdicts_shown_are_those_of_the_tables() -> None:
     tables = re.findall(r"(?:^\|.*\n)+", block, flags=re.MULTILINE)
     for shown, study in zip(tables, ("sst", "other_data"), strict=True):
         assert shown.splitlines()[2:] == [
-            f"| {row.claim} | {row.pro} | {row.contra} | {row.cells - row.pro - row.contra} | {row.left_out} | {row.verdict} |"
-            for row in read_table(f"{study}/verdicts").itertuples()
+            f"| {row.claim} | {row.pro} | {row.contra} | {row.open} | {row.left_out} | {row.verdict} |"
+            for row in read_table(f"{study}/verdicts").eval("open = cells - pro - contra").itertuples()
         ]
 
 
