@@ -290,7 +290,7 @@ accuracy = rows_of(differences, kind="quality", on="sst", split="test", metric="
 accuracy = rows_of(accuracy, base="vanilla")
 verdicts["6 guidance alone costs accuracy"] = settle(accuracy, sign=-1)
 table = pd.DataFrame(verdicts).T.rename_axis("claim")
-table
+table.drop(columns="open")
 
 # %% mystnb={"image": {"alt": "Stacked horizontal bars, one for each claim: the share of its settings that speak for it, are open, or speak against it."}, "figure": {"name": "fig-17-verdicts", "caption": "The settings of each claim: how many speak for it, are open, or speak against it. Claims that are not measured have no bar. A claim about all settings needs a bar that is plain, without hatching, from end to end."}}
 shown = table[table["settings"] > 0].iloc[::-1]
@@ -331,7 +331,9 @@ print(f"Seeds of regex so far: {seeds}." + (" All verdicts are provisional." if 
 # %%
 judged = pd.concat(read_rows(f"{name}/verdicts").assign(study=name) for name in ("sst", "other_data"))
 judged = judged.reindex(columns=["study", "claim", "cells", "pro", "contra", "left_out", "verdict"])
-judged.set_index("study").style.format(precision=0)
+is_open = judged["verdict"] == "leaves open"
+print(f"{is_open.sum()} of {len(judged)} claims are left open; these are not:")
+judged[~is_open].set_index("study").style.format(precision=0)
 
 # %% [markdown]
 # ### Why each verdict is what it is
@@ -585,7 +587,8 @@ choice.style.format(precision=3)
 beside = rows_of(differences, base=taken, kind="faithfulness", split="validation", minus="random", replacement="mask")
 beside = rows_of(beside, level="token", metric=NAMES, attribution=FOUR).query("seeds >= @MIN_SEEDS")
 beside = beside.assign(better=beside["low"] > 0, worse=beside["high"] < 0)
-beside = beside.groupby("recipe")[["better", "worse"]].sum().reindex(able.index[able]).drop(taken).dropna()
+beside = beside.groupby("recipe")[["better", "worse"]].sum()
+beside = beside[beside.index.isin(able.index[able])]
 beside["times"] = rows_of(read_rows("sst/table_6_cost"), data="sst").set_index("recipe")["times"]
 level = beside[beside["worse"] == 0]
 cheapest = level["times"].idxmin() if len(level) else taken
