@@ -32,6 +32,7 @@ ASKED = {
 QUALITY = ("accuracy", "macro_f1", "ece")
 CONTROLS = ("regex_random_mask", "regex_shuffled_target")
 
+_MODELS = ["data", "model", "on", "recipe"]
 _NAMES = ("data", "model", "recipe", "on", "split", "attribution", "metric", "against", "minus")
 
 
@@ -51,11 +52,6 @@ class _Measured:
     scores: pd.DataFrame
     method: str
     base: str
-
-    def means(self, kind: str) -> pd.DataFrame:
-        """Means of all cells of one kind; nothing if there are none."""
-        part = self.scores[self.scores["kind"] == kind]
-        return means(part) if len(part) else pd.DataFrame(columns=[*_NAMES, "mean"])
 
     def compared(self, kind: str, metrics: Sequence[str], base: str | None = None) -> pd.DataFrame:
         """Differences from the base in cells of one kind, with the means of both; nothing if there are none."""
@@ -117,8 +113,10 @@ def _faithfulness(measured: _Measured) -> Report:
     name, base = measured.method, measured.base
     compared = _of_test(measured.compared("faithfulness", [metric for metrics in ASKED.values() for metric in metrics]))
     of_table = compared[compared["metric"].isin([*AOPC, *NAOPC])]
-    table = _with_quality(_beside_random(of_table), measured, "quality")
-    ours = _with_quality(_explained(compared, name), measured, "quality")
+    quality = _of_test(measured.compared("quality", QUALITY))
+    levels = _levels(quality, measured.most_frequent("quality"))
+    table = _with_levels(_beside_random(of_table), levels)
+    ours = _with_levels(_explained(compared, name), levels)
     ours = ours[(ours["metric"] != "loo_tau") | (ours["attribution"] != "leave_one_out")]  # which it is made of
     found = []
     for words, metrics in ASKED.items():
@@ -129,9 +127,8 @@ def _faithfulness(measured: _Measured) -> Report:
         over = _explained(_of_test(measured.compared("faithfulness", AOPC, base=control)), name)
         found += _verdicts(f"{name} makes explanations more faithful than its control {control} does", _plain(over))
     for metric, word in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
-        quality = _of_test(measured.compared("quality", [metric]))
-        cost = f"{name} costs less than {COMPARABLE} of {word}"
-        found += _verdicts(cost, quality[quality["recipe"] == name], margin=COMPARABLE)
+        cells = quality[(quality["metric"] == metric) & (quality["recipe"] == name)]
+        found += _verdicts(f"{name} costs less than {COMPARABLE} of {word}", cells, margin=COMPARABLE)
     return Report(table, found)
 
 
@@ -139,13 +136,13 @@ def _out_of_domain(measured: _Measured) -> Report:
     compared = measured.compared("transfer", AOPC)
     if compared.empty:
         return Report(compared)
-    table = _with_quality(_beside_random(compared), measured, "transfer")
-    outside = _with_quality(
-        _explained(compared[compared["on"] != compared["data"]], measured.method), measured, "transfer"
-    )
-    f1 = measured.compared("transfer", ["macro_f1"])
-    f1 = f1[(f1["recipe"] == measured.method) & (f1["on"] != f1["data"])]
     name, base = measured.method, measured.base
+    quality = measured.compared("transfer", QUALITY)
+    levels = _levels(_of_test(quality), measured.most_frequent("transfer"))
+    table = _with_levels(_beside_random(compared), levels)
+    outside = _with_levels(_explained(compared[compared["on"] != compared["data"]], name), levels)
+    f1 = quality[quality["metric"] == "macro_f1"]
+    f1 = f1[(f1["recipe"] == name) & (f1["on"] != f1["data"])]
     return Report(table, [
         *_verdicts(f"out of domain, {name} makes explanations more faithful than {base} does", _plain(outside)),
         *_verdicts(f"out of domain, {name} does so beyond what it does to a random attribution", _over_random(outside)),
@@ -189,7 +186,8 @@ def _shortcuts(measured: _Measured) -> Report:
     compared = _plain(measured.compared("shortcuts", ["precision"]))
     if compared.empty:
         return Report(compared)
-    verified = measured.means("shortcuts").query("metric == 'verified'").drop(columns="metric")
+    verified = means(measured.scores[measured.scores["kind"] == "shortcuts"]).query("metric == 'verified'")
+    verified = verified.drop(columns="metric")
     table = _with_mean_of(compared.drop(columns="minus"), verified, "verified")
     ours = _explained(table, measured.method)
     claim = f"attributions find a shortcut better in models of {measured.method} than of {measured.base}"
@@ -257,22 +255,23 @@ def _beside_random(compared: pd.DataFrame) -> pd.DataFrame:
     return plain.merge(over, on=keys, how="left")
 
 
-def _with_quality(table: pd.DataFrame, measured: _Measured, kind: str) -> pd.DataFrame:
-    """A table with accuracy, macro-F1 and calibration of both models beside every number.
+def _levels(quality: pd.DataFrame, most_frequent: pd.Series) -> pd.DataFrame:
+    """Accuracy, macro-F1 and calibration of a recipe and of the base, by data, encoder, ``on`` and recipe.
 
     Beside these is the accuracy of a model that always names the most frequent class, ``most_frequent``, and whether
     both models are better than that: ``learned``.
     """
-    quality = _plain(measured.compared(kind, QUALITY))
-    quality = _of_test(quality)
-    if table.empty or quality.empty:
+    if quality.empty:
+        return quality
+    table = quality.pivot_table(index=_MODELS, columns="metric", values=["mean", "base_mean"], observed=True)
+    table.columns = [metric if of == "mean" else f"base_{metric}" for of, metric in table.columns]
+    if most_frequent.empty:
         return table
-    keys = ["data", "model", "on", "recipe"]
-    wide = quality.pivot_table(index=keys, columns="metric", values=["mean", "base_mean"], observed=True)
-    wide.columns = [metric if of == "mean" else f"base_{metric}" for of, metric in wide.columns]
-    table = table.join(wide, on=keys)
-    if len(most_frequent := measured.most_frequent(kind)):
-        table = table.join(most_frequent.rename("most_frequent"), on=keys[:-1])
-        worse = table[["accuracy", "base_accuracy"]].min(axis=1) <= table["most_frequent"]
-        table = table.assign(most_frequent=table["most_frequent"].round(4), learned=~worse)
-    return table
+    table = table.join(most_frequent.rename("most_frequent"))
+    worse = table[["accuracy", "base_accuracy"]].min(axis=1) <= table["most_frequent"]
+    return table.assign(most_frequent=table["most_frequent"].round(4), learned=~worse)
+
+
+def _with_levels(table: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
+    """A table with the quality of both models beside every number."""
+    return table if table.empty or levels.empty else table.join(levels, on=_MODELS)
