@@ -102,9 +102,10 @@ def tables(
     ] = None,
 ) -> None:
     """Show the differences between recipes and what they say of a method, or write all tables to a folder."""
-    from regex_lib.study import costs, coverage, means, reports, scores, verdicts
+    from regex_lib.study import collect, costs, coverage, means, reports, scores, verdicts
 
-    rows = _rows(file, store, only)
+    opened = None if file.suffix == ".parquet" else _open(file, store, only)
+    rows = collect(*opened) if opened else _exported(file, only)
     if method is not None:
         check_names("recipe", [method], set(rows["recipe"]))
     measured = scores(rows)
@@ -124,8 +125,8 @@ def tables(
         return
     contents |= {"costs": costs(rows), "verdicts": judged}
     contents |= {f"table_{name}": report.table for name, report in made.items()}
-    if file.suffix != ".parquet":
-        contents["coverage"] = coverage(*_open(file, store, only))
+    if opened:
+        contents["coverage"] = coverage(*opened)
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -151,9 +152,9 @@ def figure(
 ) -> None:
     """Draw how far each recipe is from another, with 95 % intervals."""
     from regex_lib.evaluation import DEFAULT_METRICS
-    from regex_lib.study import differences_figure, scores
+    from regex_lib.study import collect, differences_figure, scores
 
-    rows = _rows(file, store, only)
+    rows = _exported(file, only) if file.suffix == ".parquet" else collect(*_open(file, store, only))
     measured = scores(rows)
     given = [name.strip() for name in metrics.split(",")] if metrics is not None else []
     check_names("metric", given, set(measured["metric"]))
@@ -195,12 +196,10 @@ def _open(file: Path, folder: Path | None, only: list[str] | None) -> tuple[list
     return [job for job in jobs if job.tasks], Store(folder or Path("runs") / file.stem)
 
 
-def _rows(file: Path, folder: Path | None, only: list[str] | None) -> "pd.DataFrame":
-    """What is measured: of a store, or of an export."""
-    from regex_lib.study import collect, read_export
+def _exported(file: Path, only: list[str] | None) -> "pd.DataFrame":
+    """What `export` wrote, or the part of it that is wanted."""
+    from regex_lib.study import read_export
 
-    if file.suffix != ".parquet":
-        return collect(*_open(file, folder, only))
     rows = read_export(file)
     columns = [name for name in rows if name in ("seed", "example") or rows[name].dtype == "category"]
     known = {name: set(rows[name].dropna().astype(str)) for name in columns} if only else {}
