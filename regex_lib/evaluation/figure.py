@@ -13,20 +13,20 @@ from matplotlib.lines import Line2D
 
 from regex_lib.evaluation.measures import METRICS
 
-__all__ = ["report_figure"]
+__all__ = ["ATTRIBUTION_COLOURS", "DARK", "PALETTE", "report_figure"]
 
 _COLUMNS = 3  # panels side by side
 _GREY = "#6b6b6b"  # of the control, which also is the only one with a dashed line
-_PALETTE = sns.color_palette("colorblind", 10).as_hex()
-_DARK = [to_hex(sns.set_hls_values(colour, l=0.25)) for colour in _PALETTE]
-_COLOURS = {
+PALETTE = sns.color_palette("colorblind", 10).as_hex()
+DARK = [to_hex(sns.set_hls_values(colour, l=0.25)) for colour in PALETTE]
+ATTRIBUTION_COLOURS = {
     "random": _GREY,
-    "attention": _PALETTE[0],
-    "scaled_attention": _DARK[9],
-    "input_x_gradient": _DARK[1],
-    "integrated_gradients": _PALETTE[3],
-}  # the same for an attribution in every figure: those of regex_lib.plots, which is a floor above
-_OTHERS = [*(_PALETTE[i] for i in (2, 4)), *(_DARK[i] for i in (0, 2, 3, 4, 5, 6, 8))]
+    "attention": PALETTE[0],
+    "scaled_attention": DARK[9],
+    "input_x_gradient": DARK[1],
+    "integrated_gradients": PALETTE[3],
+}  # the same for an attribution in every figure
+_OTHERS = [*(PALETTE[i] for i in (2, 4)), *(DARK[i] for i in (0, 2, 3, 4, 5, 6, 8))]
 _MARKERS = "osD^vP*X<>pdhH8"
 
 
@@ -65,8 +65,8 @@ def report_figure(table: pd.DataFrame, curves: pd.DataFrame, metrics: Sequence[s
 
 def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour, marker and line for each attribution."""
-    others = [name for name in names if name not in _COLOURS]
-    colours = _COLOURS | {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)}
+    others = [name for name in names if name not in ATTRIBUTION_COLOURS]
+    colours = ATTRIBUTION_COLOURS | {name: _OTHERS[place % len(_OTHERS)] for place, name in enumerate(others)}
     return {
         name: {
             "color": colours[name],
