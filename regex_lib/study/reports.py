@@ -63,8 +63,8 @@ class _Measured:
         return table if "minus" in table else table.assign(minus="")
 
     def most_frequent(self, kind: str) -> pd.Series:
-        """The accuracy of a model that always names the most frequent class, by data, encoder and ``on``."""
-        part = self.rows[self.rows["kind"] == kind]
+        """The test accuracy of a model that always names the most frequent class, by data, encoder and ``on``."""
+        part = _of_test(self.rows[self.rows["kind"] == kind])
         if "label" not in part or part["label"].isna().all():
             return pd.Series(dtype=float)
         labels = part.dropna(subset="label").groupby(["data", "model", "on"], observed=True)["label"]

@@ -189,6 +189,15 @@ def test_models_no_better_than_the_most_frequent_class_are_left_out(results):
         for recipe, right in (("vanilla", 7), ("regex", 9)):
             rows = [{"example": row, "label": int(row < 7), "accuracy": float(row < right)} for row in range(10)]
             results.add("quality", recipe, seed, rows, data="yelp", on="yelp")
+            results.add(
+                "quality",
+                recipe,
+                seed,
+                [row | {"label": 0} for row in rows],
+                data="yelp",
+                on="yelp",
+                split="validation",
+            )
             found = results.explained({"sufficiency": lambda attribution: 0.5})
             names = {"data": "yelp", "on": "yelp", "replacement": "mask", "level": "token"}
             results.add("faithfulness", recipe, seed, found, **names)
