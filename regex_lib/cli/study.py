@@ -111,10 +111,9 @@ def tables(
     measured = scores(rows)
     bases = _bases(rows, measured, base)
     contents = {"means": means(measured)}
-    if bases == list(measured["recipe"].unique()) and output is not None:  # the tables that compare nothing are left
-        open_console().print(f"only {bases[0]} is measured: there is nothing to compare it with")
-    else:
-        contents["differences"] = _differences(measured, bases)
+    compared = _differences(measured, bases, needed=output is None)
+    if len(compared):  # without, the tables that compare nothing are left
+        contents["differences"] = compared
     made = reports(rows, method=method or "regex", base=bases[0])
     judged = verdicts(made)
     if output is None:
@@ -210,20 +209,40 @@ def _exported(file: Path, only: list[str] | None) -> "pd.DataFrame":
 
 
 def _bases(rows: "pd.DataFrame", measured: "pd.DataFrame", wanted: list[str] | None) -> list[str]:
-    """The recipes to compare with: those of which anything is measured, or all if there are none."""
+    """The recipes to compare with: those of which anything is measured."""
     wanted = wanted or [rows["recipe"].iloc[0]]
     found = [base for base in wanted if (measured["recipe"] == base).any()]
-    if found and len(found) < len(wanted):  # a study that goes on has its tables all the same
-        open_console().print(f"not measured yet: {', '.join(base for base in wanted if base not in found)}")
-    return found or wanted
+    missing = ", ".join(base for base in wanted if base not in found)
+    if not found:
+        raise UserError(f"nothing is measured yet of: {missing}")
+    if missing:  # a study that goes on has its tables all the same
+        open_console().print(f"not measured yet: {missing}")
+    return found
 
 
-def _differences(measured: "pd.DataFrame", bases: list[str]) -> "pd.DataFrame":
+def _differences(measured: "pd.DataFrame", bases: list[str], needed: bool = True) -> "pd.DataFrame":
+    """Each recipe minus each base; a base that has no cell in common with another recipe is told, and left out.
+
+    Args:
+        measured: from :func:`regex_lib.study.scores`.
+        bases: recipes.
+        needed: whether it is an error if none is left.
+    """
     import pandas as pd
 
     from regex_lib.study import differences
 
-    return pd.concat([differences(measured, base) for base in bases], ignore_index=True)
+    found, missing = [], []
+    for base in bases:
+        try:
+            found.append(differences(measured, base))
+        except UserError as error:
+            missing.append(str(error))
+    if needed and not found:
+        raise UserError("; ".join(missing))
+    for message in missing:
+        open_console().print(message)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def _conditions(only: list[str] | None, known: Mapping[str, Set[str]]) -> list[tuple[str, list[str]]]:

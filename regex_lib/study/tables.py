@@ -239,7 +239,7 @@ def coverage(jobs: Iterable[Job], store: Store) -> pd.DataFrame:
         done = store.has(task)
         made = store.facts(task)["provenance"] if done else {}
         rows.append(labels | {"done": done} | {name: made.get(name) for name in ("date", "commit", "device")})
-    return pd.DataFrame(rows).groupby(names, sort=False).apply(_covered).reset_index()
+    return pd.DataFrame(rows).groupby(names, sort=False).apply(_covered, include_groups=False).reset_index()
 
 
 def _covered(tasks: pd.DataFrame) -> pd.Series:

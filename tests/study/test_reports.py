@@ -359,14 +359,33 @@ def test_one_recipe_has_the_tables_that_need_no_other(exported, tmp_path):
     command = ["table", exported, "--only", "recipe=vanilla", "--output", tmp_path / "tables"]
     ended = run(*command)
     assert ended.exit_code == 0
-    assert "only vanilla is measured" in ended.output
+    assert "no other recipe is measured where 'vanilla' is" in ended.output
     names = {path.stem for path in (tmp_path / "tables").iterdir()}
     assert names == {"means", "costs", "verdicts", "table_6_cost"}
     assert len(pd.read_csv(tmp_path / "tables" / "costs.csv")) == len(SEEDS)
     with pytest.raises(UserError, match="no other recipe is measured where 'vanilla' is"):
         raise run("table", exported, "--only", "recipe=vanilla").exception
-    with pytest.raises(UserError, match="nothing is measured of the recipe 'vanila' yet"):
+    with pytest.raises(UserError, match="nothing is measured yet of: vanila"):
         raise run(*command, "--base", "vanila").exception
+
+
+def test_a_base_without_a_common_cell_costs_no_other_table(results, tmp_path):
+    found = results.explained({"jaccard": lambda attribution: 0.5})
+    for seed in SEEDS:  # of a recipe that nothing else is measured of
+        results.add("randomisation", "egt", seed, found, against="other_seed")
+    path = tmp_path / "all.parquet"
+    export(results.jobs, results.store, path)
+    command = ["table", path, "--base", "egt", "--base", "vanilla"]
+    for more in ([], ["--output", tmp_path / "tables"]):
+        ended = run(*command, *more)
+        assert ended.exit_code == 0, ended.exception
+        assert "no other recipe is measured where 'egt' is" in ended.output
+    assert set(pd.read_csv(tmp_path / "tables" / "differences.csv")["base"]) == {"vanilla"}
+    ended = run("table", path, "--only", "recipe=egt,vanilla", "--only", "kind=randomisation,quality",
+                "--output", tmp_path / "alone")  # fmt: skip
+    assert ended.exit_code == 0, ended.exception
+    assert (tmp_path / "alone" / "means.csv").exists()
+    assert not (tmp_path / "alone" / "differences.csv").exists()
 
 
 def test_a_part_without_trainings_has_tables_all_the_same(results, tmp_path):
