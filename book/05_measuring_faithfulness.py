@@ -130,7 +130,7 @@ def fall(text, scores, ratios, keep=False):
     ranking = sorted(range(n), key=lambda i: -scores[i])  # of equal scores the earlier comes first
     falls = []
     for ratio in ratios:
-        k = ceil(ratio * n - 1e-6)  # the small number is for rounding: 0.1 * 30 is above 3 in Python
+        k = ceil(ratio * n - 1e-6)  # the small number is for rounding: 0.07 * 100 is above 7 in Python
         removed = ranking[k:] if keep else ranking[:k]
         falls.append((full[target] - probabilities(text, removed)[target]).item())
     return falls

@@ -420,7 +420,7 @@ for metric in ("sufficiency", "comprehensiveness"):
 
 # %% [markdown]
 # See what the parts do to one explanation: the sentence from the beginning, by attention and by Integrated Gradients, of
-# the first and the last of your models. Do the two agree more with each other? Did the words change, too?
+# the first of your models and of `regex`. Do the two agree more with each other? Did the words change, too?
 
 # %%
 sentence = "A wonderful cast and lovely songs cannot save this boring, overlong mess."
@@ -552,8 +552,9 @@ for column in [name for name in rows if name.endswith("gain")]:
 # %% [markdown]
 # A curve that falls says that the *content* of the attribution matters: the better the teacher, the better the pupil. Where
 # it meets `robust`, guidance stops helping. A flat curve above `robust` says that some pull on the attention is enough,
-# whatever it pulls towards. The printed lines compare estimates; trust only differences that are large against the
-# intervals of {numref}`fig-11-noise`.
+# whatever it pulls towards. The printed lines compare estimates. The intervals of {numref}`fig-11-noise` are of
+# differences from vanilla, whose models all points share, so two points may differ clearly although their intervals
+# overlap. {doc}`17_what_reproduced` compares `regex` with `robust` directly.
 #
 # ## What can go wrong
 #
@@ -564,6 +565,7 @@ for column in [name for name in rows if name.endswith("gain")]:
 # Expected: `egt` has worse explanations than `regex`, or even than `vanilla`. You have the live comparison above. The
 # search that chose the weights of the recipes has also trained both: one seed, several weights, measured on validation
 # data. Each line is the median over the weights tried. Both are one seed; where they disagree, neither settles it.
+# The study's table above has all three recipes with its seeds, and {doc}`17_what_reproduced` has `regex` minus `egt`.
 
 # %%
 search = read_table("recipe_search")
@@ -648,8 +650,9 @@ for name in ("high weight", "from the start"):
 #
 # You can measure a conflict before it does harm. Take the gradient of the cross-entropy with respect to all weights of the
 # model, and that of the two KL terms. Their cosine says whether the two pull the same way (above 0), against each other
-# (below 0), or do not affect each other (near 0). The ratio of their lengths says which is stronger; above 1 it is the KL,
-# with the recipe's weight on it.
+# (below 0), or do not affect each other (near 0). The ratio of their lengths says which is stronger; above 1 it is the KL.
+# The weight on it is that of `egt` in all rows, so that they can be compared: for `high weight`, multiply the ratio by
+# `high_kl_weight / egt.kl_weight` to have that of its training.
 
 # %%
 some = classifier.tokenize(test["text"][:32])

@@ -201,8 +201,9 @@ strongest = sorted(attribute(models["first"], [text], "lexicon", target=1)[0].wo
 print([word for word, _ in strongest[:2]])
 
 # %% [markdown]
-# It looks reasonable. A reader may well find it {term}`plausible`. It cannot be {term}`faithful`: whatever the model
-# does, the heat map is the same.
+# It looks reasonable. A reader may well find it {term}`plausible`. It may even be {term}`faithful` to a model, by
+# luck ({doc}`02_faithful_and_plausible`). But it cannot tell one model from another: whatever the model does, the heat map
+# is the same.
 #
 # ## With the package: two tests
 #
@@ -415,7 +416,7 @@ panels = {
 for recipe_name, part in effect.groupby("recipe", sort=False):
     print(f"{recipe_name} - vanilla: {part['seeds'].max()} seed(s), {part['examples'].max()} texts")
 
-# %% mystnb={"image": {"alt": "Three panels: agreement with another seed, with the model that is not fine-tuned, and with random weights. In each, for four attributions, the difference of REGEX and its two controls from vanilla with its interval, and a line at zero."}, "figure": {"name": "fig-14-study", "caption": "Top-quarter Jaccard of a recipe minus that of vanilla, with 95 % intervals over seeds and texts. In the left panel higher is better, in the others lower. Circles are REGEX, squares and diamonds its controls."}}
+# %% mystnb={"image": {"alt": "Three panels: agreement with another seed, with the model that is not fine-tuned, and with random weights. In each, for four attributions, the difference of REGEX and its two controls from vanilla with its interval, and a line at zero."}, "figure": {"name": "fig-14-study", "caption": "Top-quarter Jaccard of a recipe minus that of vanilla, with 95 % intervals over seeds and texts, or over the texts alone where a recipe has one seed. In the left panel higher is better, in the others lower. Circles are REGEX, squares and diamonds its controls."}}
 recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
 methods = [name for name in ATTRIBUTION_COLOURS if name != "random"]
 with figure_style():

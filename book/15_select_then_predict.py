@@ -306,9 +306,9 @@ print("characters of the document:", len(document))
 #
 # ## In the study
 #
-# The study does this for several recipes and seeds, on SST, with the top 20 % of the words. Its tables come with the
-# package and grow while it runs. Where something is not measured yet, the cell says so. The row `full text` is the support
-# model.
+# The study does this for several recipes, on SST, with the top 20 % of the words. Its tables come with the package and
+# grow while it runs: the lines above the table say of how many seeds each recipe's models are. The row `full text` is the
+# support model.
 
 # %%
 study = read_rows("sst/table_4_rationales", data="sst")
@@ -316,7 +316,9 @@ if len(study):
     readers = study.pivot_table(index="attribution", columns="recipe", values="macro_f1", sort=False)
     readers.loc["full text"] = study.groupby("recipe")["full_text_macro_f1"].mean()
     readers = readers.rename(columns=lambda name: name.removeprefix("regex_"))
-    print(f"macro-F1 of the readers, {study['seeds'].min()} to {study['seeds'].max()} seed(s)")
+    for count, names in study.groupby("seeds")["recipe"].unique().items():
+        print(f"{count} seed(s): {', '.join(names)}")
+    print("macro-F1 of the readers")
     print(readers.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 
 # %% [markdown]
@@ -326,7 +328,7 @@ if len(study):
 # row `random` is the same in all columns, because random words do not depend on the support model. So a better support
 # model makes its difference worse.
 
-# %% mystnb={"image": {"alt": "For each selector, the macro-F1 of a reader minus that of the support model on full texts, with intervals, for vanilla, REGEX and its two controls. A grey band beside zero is what counts as comparable."}, "figure": {"name": "fig-15-study", "caption": "Readers minus the support model on full texts, in macro-F1 on SST, with 95 % intervals over seeds. Right of the band's left edge a reader is comparable. Triangles are vanilla, circles REGEX, squares and diamonds its controls."}}
+# %% mystnb={"image": {"alt": "For each selector, the macro-F1 of a reader minus that of the support model on full texts, with intervals, for vanilla, REGEX and its two controls. A grey band beside zero is what counts as comparable."}, "figure": {"name": "fig-15-study", "caption": "Readers minus the support model on full texts, in macro-F1 on SST, with 95 % intervals over seeds where a recipe has several. Right of the band's left edge a reader is comparable. Triangles are vanilla, circles REGEX, squares and diamonds its controls."}}
 recipes = {"vanilla": "^", "regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
 names = list(ATTRIBUTION_COLOURS)
 with figure_style():

@@ -338,7 +338,10 @@ else:
 # sentences, and on these with 300 planted copies, so they are less accurate than those of the other chapters. Its
 # tables come with the package and grow while it runs. Where something is not measured yet, the cell says so.
 #
-# First the models: which share of them is verified, and how accurate are they?
+# First the models: which share of them is verified, and how accurate are they? Look at `control_clean_accuracy`. The two
+# classes of SST are about as frequent, so where it is not far above one half, some of the controls have not learned the
+# task. Conditions 2 and 3 hold by themselves then, and *verified* says that the model follows the planted word, not that
+# it has kept a task.
 
 # %%
 study = read_rows("sst/means", kind="shortcuts", data="sst")

@@ -224,8 +224,9 @@ checked.style.format({f"{column} misses by": "{:.0e}" for column in COMPLETE} | 
 # a constant that keeps the division from failing. The package warns of that, too. Take another attribution there.
 #
 # The package's tables have the same check on trained models: MiniLM's weights in the shape of three families, with captum's
-# DeepLift beside ours. captum's passes activations, normalisation and attention as if they were linear. The numbers are
-# medians of the error over texts of SST. captum's error of about 1 means that the sum is off by as much as the whole change.
+# DeepLift beside ours. captum's has no rule for the GELU, the normalisation and the attention of these models, and passes
+# them as if they were linear. The numbers are medians of the error over texts of SST. captum's error of about 1 means that
+# the sum is off by as much as the whole change.
 
 # %%
 measured = read_table("attribution_completeness")
@@ -413,7 +414,7 @@ check_answer(answer, 0.0, tolerance=1e-9)
 # :label: ex-19-3
 #
 # captum's DeepLift treats the softmax as if it were linear. How much does completeness suffer if you explain the tiny BERT
-# by InputXGrad, which treats *everything* as linear? Set `answer` to the error {eq}`eq-19-error` of InputXGrad for the first
+# by InputXGradient, which treats *everything* as linear? Set `answer` to the error {eq}`eq-19-error` of it for the first
 # text, with the change from the `[PAD]` baseline in the denominator.
 # ```
 

@@ -498,8 +498,8 @@ else:
 # ```{exercise} Are against is
 # :label: ex-20-1
 #
-# Explain the *difference* of two logits: that of *"are"* minus that of *"is"*. Set `answer` to InputXGrad of this
-# difference for the plain model and the first eight sentences. InputXGrad is linear in what it explains.
+# Explain the *difference* of two logits: that of *"are"* minus that of *"is"*. Set `answer` to InputXGradient of this
+# difference for the plain model and the first eight sentences. InputXGradient is linear in what it explains.
 # ```
 
 # %%

@@ -219,7 +219,7 @@ history[[name for name in terms if name in history]].dropna(how="all").round(4)
 # a_i = e_i \cdot \nabla_{e_i} \big( z_{\hat y}(x) - z_{c}(x) \big), \qquad c = \arg\max_{j \ne \hat y} z_j(x)
 # $$ (eq-22-margin)
 #
-# with the logits $z$ and the embeddings $e$. It is InputXGrad ({doc}`04_attributions`) of a difference.
+# with the logits $z$ and the embeddings $e$. It is InputXGradient ({doc}`04_attributions`) of a difference.
 #
 # An attribution is a function of a classifier, a batch of tokens and a class for each text. It returns a score for each
 # token. {py:func}`regex_lib.attributions.register` gives it a name. From then on, whatever takes the name of an attribution

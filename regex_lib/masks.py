@@ -23,7 +23,7 @@ __all__ = [
     "top_k_mask",
 ]
 
-# A product such as .7 * 10 may come out as 7.000000000000001, whose ceiling is one token too many.
+# A product such as .07 * 100 comes out as 7.000000000000001, whose ceiling is one token too many.
 _ROUNDING = 1e-6
 
 
