@@ -56,7 +56,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from regex_lib.attributions import attribute
+from regex_lib.attributions import UNSIGNED, attribute
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
 from regex_lib.evaluation import classify, evaluate_faithfulness
@@ -146,7 +146,8 @@ overview.loc[recipes].fillna("not yet")
 #
 # **Trap 3: erasure asks about strange texts.** A text with many holes is unlike those that the model was trained on. So
 # ask for a second opinion that removes just one token at a time: **leave-one-out tau**, Kendall's rank correlation between
-# the attribution and the drops that single tokens cause. A rank correlation has no scale to fight about.
+# the attribution and the drops that single tokens cause. A rank correlation has no scale to fight about. The drops have a
+# sign, so it can be asked only of attributions that have one too, and not of attention or the length of the gradient.
 #
 # No remedy is perfect. A finding that holds under all of them is worth something. One that holds under a single one
 # is a finding about that metric.
@@ -398,6 +399,7 @@ ATTRIBUTIONS = [
     *("integrated_gradients", "input_x_gradient", "deep_lift", "smooth_grad", "gradient_norm"),
     *("attention", "scaled_attention", "attention_rollout", "leave_one_out"),
 ]
+NO_TAU = {"leave_one_out", *UNSIGNED}  # tau compares signs, and the drops of leave_one_out are what it compares with
 
 
 def interval(axis, row, place, colour, marker="o"):
@@ -412,7 +414,7 @@ with figure_style():
     for axis, metric in zip(axes, ("sufficiency", "comprehensiveness", "loo_tau"), strict=True):
         for place, method in enumerate(ATTRIBUTIONS):
             row = measured(metric, method)
-            if row is not None and (metric, method) != ("loo_tau", "leave_one_out"):
+            if row is not None and (metric != "loo_tau" or method not in NO_TAU):
                 interval(axis, row, place, RECIPE_COLOURS["regex"], "*" if place == 0 else "o")
         axis.axvline(0, color="#6b6b6b", lw=1)
         axis.set_title(metric.replace("_", " "), fontsize="small")
@@ -495,7 +497,7 @@ degenerate.reindex(recipes).map("{:.3f}".format, na_action="ignore").fillna("not
 # %%
 def cells(metric, minus="random", recipe="regex"):
     """The study's rows of one metric, for all attributions."""
-    names = [name for name in ATTRIBUTIONS if (metric, name) != ("loo_tau", "leave_one_out")]
+    names = [name for name in ATTRIBUTIONS if metric != "loo_tau" or name not in NO_TAU]
     rows = [measured(metric, name, minus, recipe) for name in names]
     return pd.DataFrame([row for row in rows if row is not None], columns=faithful.columns)
 

@@ -443,8 +443,9 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Each seed is compared with the next, so each model is in two of the pairs. They are not independent, and the intervals
-# of the left panel are somewhat too narrow. What the controls gain too is not due to the guidance. By the rule of
+# Each seed is compared with the next, and the last with the first, so each model is in two of the pairs. They are not
+# independent. The intervals of the left panel allow for that: with three seeds, they are about twice as wide as they would
+# be without ({py:func}`regex_lib.metrics.bootstrap_interval`, `ring`). What the controls gain too is not due to the guidance. By the rule of
 # {doc}`12_in_domain`, over all attributions:
 
 # %%

@@ -20,12 +20,13 @@ from regex_lib.attributions.gradient import (
 )
 from regex_lib.attributions.path import integrated_gradients
 from regex_lib.attributions.perturbation import class_probabilities, leave_one_out
-from regex_lib.attributions.registry import METHODS, AttributionMethod, find_method, register
+from regex_lib.attributions.registry import METHODS, UNSIGNED, AttributionMethod, find_method, register
 from regex_lib.attributions.surrogate import kernel_shap, lime
 from regex_lib.attributions.words import Words, word_scores, words_of
 
 __all__ = [
     "METHODS",
+    "UNSIGNED",
     "AttributionMethod",
     "Explanation",
     "Words",

@@ -47,12 +47,12 @@ class Explanation:
         return [self.text[start:end] for start, end in self.offsets]
 
     def words(self) -> list[tuple[str, float]]:
-        """The words of the text that have tokens, each with the sum of its tokens' scores.
+        """The words of the text that have tokens, each with its score, as from :func:`word_scores`.
 
         Punctuation is a word of its own: see :func:`regex_lib.attributions.words_of`.
         """
         words = words_of(self.text, self.offsets, [True] * len(self.offsets))
-        totals = word_scores(words, self.scores)
+        totals = word_scores(words, self.scores, self.method)
         return [(self.text[start:end], total) for (start, end), total in zip(words.spans, totals, strict=True)]
 
 

@@ -76,6 +76,7 @@ def leave_one_out(
         >>> leave_one_out(predict, ids, attended, attended, torch.tensor([1]), replacement=None, pad_id=0)
         tensor([[ 0.0833, -0.2500,  0.0833,  0.0833]])
     """
+    attention_mask, content_mask = attention_mask.bool(), content_mask.bool()
     examples, positions = content_mask.nonzero(as_tuple=True)
     left_out = one_hot(positions, input_ids.shape[1]).bool()
     ids, attended = input_ids[examples], attention_mask[examples]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from regex_lib.errors import unknown_name
 
-__all__ = ["METHODS", "AttributionMethod", "find_method", "register"]
+__all__ = ["METHODS", "UNSIGNED", "AttributionMethod", "find_method", "register"]
 
 
 AttributionMethod = Callable[..., Float[Tensor, "batch tokens"]]
@@ -16,6 +16,11 @@ example. Those outside the content mask are ignored."""
 
 METHODS: dict[str, AttributionMethod] = {}
 """Every attribution method by its name."""
+
+UNSIGNED = frozenset({
+    "attention", "attention_rollout", "gradient_norm", "acl2022_input_x_gradient", "acl2022_integrated_gradients",
+})  # fmt: skip
+"""Those of the library's methods that say how much a token matters, and not for which class."""
 
 
 def register(name: str) -> Callable[[AttributionMethod], AttributionMethod]:

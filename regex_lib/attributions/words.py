@@ -65,12 +65,15 @@ def words_of(text: str, offsets: Sequence[tuple[int, int]], content_mask: Sequen
     )
 
 
-def word_scores(words: Words, scores: Sequence[float]) -> list[float]:
-    """The sum of each word's token scores.
+def word_scores(words: Words, scores: Sequence[float], method: str = "") -> list[float]:
+    """The sum of each word's token scores; or, of ``random``, its first token's score.
+
+    Sums of random numbers would rank words of many tokens first, and such words are not just any words.
 
     Args:
         words: from :func:`words_of`.
         scores: one per token; those of tokens that do not count are ignored.
+        method: the attribution's name.
 
     Raises:
         UserError: if there are not as many scores as tokens.
@@ -79,13 +82,16 @@ def word_scores(words: Words, scores: Sequence[float]) -> list[float]:
         >>> words = words_of("un-fun.", [(0, 2), (2, 3), (3, 6), (6, 7)], [True] * 4)
         >>> word_scores(words, [0.5, 0.25, -1.0, 2.0])
         [-0.25, 2.0]
+        >>> word_scores(words, [0.5, 0.25, 0.75, 0.0], "random")
+        [0.5, 0.0]
     """
     if len(scores) != len(words.index):
         raise UserError(f"there are {len(words.index)} tokens but {len(scores)} scores")
-    totals = [0.0] * len(words.spans)
+    totals, begun = [0.0] * len(words.spans), [False] * len(words.spans)
     for number, score in zip(words.index, scores, strict=True):
-        if number >= 0:
+        if number >= 0 and not (begun[number] and method == "random"):
             totals[number] += score
+            begun[number] = True
     return totals
 
 

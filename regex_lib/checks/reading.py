@@ -203,6 +203,8 @@ def align(
 ) -> tuple[Float[Tensor, "texts words"], Bool[Tensor, "texts words"]]:
     """The scores of the words of a data set: of each the sum of the model's tokens that begin in it.
 
+    Of ``random`` it is the first token's score, as in :func:`regex_lib.attributions.word_scores`.
+
     Args:
         explanations: one per text.
         spans: for every text, where its words stand, in order and without overlap.
@@ -213,7 +215,7 @@ def align(
 
     Example:
         >>> offsets, scores = [(0, 2), (2, 3), (3, 6)], [1.0, 2.0, 4.0]
-        >>> explanation = Explanation("un-fun film", "random", offsets, scores, 1, 1, 0.9, truncated=True)
+        >>> explanation = Explanation("un-fun film", "attention", offsets, scores, 1, 1, 0.9, truncated=True)
         >>> align([explanation], [[(0, 6), (7, 11)]])
         (tensor([[7., 0.]], dtype=torch.float64), tensor([[ True, False]]))
     """
@@ -225,7 +227,8 @@ def align(
         for (start, _), score in zip(explanation.offsets, explanation.scores, strict=True):
             word = bisect_right(starts, start) - 1
             if word >= 0 and start < words[word][1]:
-                scores[row, word] += score
+                if explanation.method != "random" or not read[row, word]:
+                    scores[row, word] += score
                 read[row, word] = True
     return scores, read
 

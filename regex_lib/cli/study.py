@@ -1,7 +1,7 @@
 """Run a study, and make tables and figures of it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
@@ -189,10 +189,9 @@ def _open(file: Path, folder: Path | None, only: list[str] | None) -> tuple[list
     jobs = plan(read_study(file))
     names = [task.labels | {"kind": task.kind} for job in jobs for task in job.tasks]
     known = {key: {str(labels[key]) for labels in names if key in labels} for key in dict.fromkeys(chain(*names))}
-    for key, values in _conditions(only, known):
-        wanted = _has(key, values)
-        jobs = [job.only(wanted) for job in jobs]
-    return [job for job in jobs if job.tasks], Store(folder or Path("runs") / file.stem)
+    conditions = _conditions(only, known)
+    parts = [_part(job, conditions) for job in jobs]
+    return [job for job in parts if job.tasks], Store(folder or Path("runs") / file.stem)
 
 
 def _exported(file: Path, only: list[str] | None) -> "pd.DataFrame":
@@ -203,8 +202,8 @@ def _exported(file: Path, only: list[str] | None) -> "pd.DataFrame":
     columns = [name for name in rows if name in ("seed", "example") or rows[name].dtype == "category"]
     known = {name: set(rows[name].dropna().astype(str)) for name in columns} if only else {}
     for key, values in _conditions(only, known):
-        of_others = rows[key].isna() if key != "kind" else rows[key] == "train"
-        rows = rows[of_others | rows[key].astype(str).isin(values)]
+        of_training = (rows["kind"] == "train") & (rows[key].isna() | (key == "kind"))
+        rows = rows[of_training | rows[key].astype(str).isin(values)]
     return rows
 
 
@@ -258,9 +257,21 @@ def _conditions(only: list[str] | None, known: Mapping[str, Set[str]]) -> list[t
     return conditions
 
 
-def _has(key: str, values: list[str]) -> Callable[["Task"], bool]:
-    """Whether a task has one of the values; a training has only some of the keys, and is kept for the others."""
-    return lambda task: key not in task.labels or str(task.labels[key]) in values
+def _part(job: "Job", conditions: list[tuple[str, list[str]]]) -> "Job":
+    """The tasks of a job that meet all conditions, and the training if it does, or any of them is left.
+
+    A training knows nothing of a condition on measurements, such as ``level=word``.
+    """
+
+    def meets(task: "Task", conditions: list[tuple[str, list[str]]]) -> bool:
+        labels = {"kind": task.kind} | task.labels
+        return all(str(labels.get(key, "")) in values for key, values in conditions)
+
+    measured = job.only(lambda task: task.kind != "train" and meets(task, conditions)).tasks
+    of_training = conditions
+    if measured:
+        of_training = [(key, values) for key, values in conditions if key in job.tasks[0].labels]
+    return job.only(lambda task: task in measured or (task.kind == "train" and meets(task, of_training)))
 
 
 def _pool(

@@ -92,7 +92,7 @@ class Chunk:
                 target = self.removals.target[part].to(batch.input_ids.device)
                 found = score_batch(self.classifier, batch, method, target, **options)
                 token_scores[part, : found.shape[1]] = found.cpu().to(token_scores)
-        scores = self.removals.features.scores(token_scores)
+        scores = self.removals.features.scores(token_scores, method)
         undefined = scores.isnan().any(dim=1)  # a word's sum is also where infinite scores cancel out
         if undefined.any():
             row = self.rows[int(undefined.nonzero()[0])]

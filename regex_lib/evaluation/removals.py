@@ -47,10 +47,18 @@ class Features:
         count = index.amax(dim=1, keepdim=True) + 1
         return cls(index, torch.arange(int(count.max())) < count)
 
-    def scores(self, token_scores: Float[Tensor, "examples tokens"]) -> Float[Tensor, "examples features"]:
-        """The sum of the scores of each feature's tokens."""
+    def scores(
+        self, token_scores: Float[Tensor, "examples tokens"], method: str = ""
+    ) -> Float[Tensor, "examples features"]:
+        """The sum of the scores of each feature's tokens; of ``random``, the score of the first.
+
+        As in :func:`regex_lib.attributions.word_scores`.
+        """
+        counts = self.index >= 0
+        if method == "random":  # features stand in the order of the text
+            counts &= self.index > pad(self.index, (1, 0), value=-1)[:, :-1].cummax(dim=1).values
         totals = torch.zeros(self.mask.shape, dtype=token_scores.dtype)
-        return totals.scatter_add_(1, self.index.clamp(min=0), token_scores.masked_fill(self.index < 0, 0.0))
+        return totals.scatter_add_(1, self.index.clamp(min=0), token_scores.masked_fill(~counts, 0.0))
 
     def tokens(
         self, example_index: Int64[Tensor, " removals"], removed: Bool[Tensor, "removals features"]

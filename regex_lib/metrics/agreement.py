@@ -19,7 +19,8 @@ def leave_one_out_tau(
     with :math:`C` concordant and :math:`D` discordant pairs, and :math:`T` the pairs tied in one of the two only.
 
     Args:
-        attribution: signed towards the explained class, as the drops are.
+        attribution: signed towards the explained class, as the drops are. One without a sign, such as attention, is
+            held against the drops' sign, and says little: see :data:`regex_lib.attributions.UNSIGNED`.
         drops: :math:`p(x) - p(x \setminus i)` of the explained class for each feature.
         feature_mask: true where there is a feature.
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
+from regex_lib.attributions import UNSIGNED
 from regex_lib.errors import UserError
 from regex_lib.study.tables import NUMBERS, costs, differences, means, metric_minus_metric, scores
 from regex_lib.study.verdict import Verdict, verdict
@@ -30,9 +31,15 @@ ASKED = {
 """What faithfulness is measured by, by what a claim says of it; raw scores are those that are not normalised."""
 
 QUALITY = ("accuracy", "macro_f1", "ece")
-CONTROLS = ("regex_random_mask", "regex_shuffled_target")
+CONTROLS = {
+    "regex_random_mask": "its control regex_random_mask",
+    "regex_shuffled_target": "its control regex_shuffled_target",
+    "robust": "robust, which is regex without guidance,",
+}
+"""What the method is held against beside the base, as a claim names it."""
 
 _MODELS = ["data", "model", "on", "recipe"]
+_ONE_SIDED = 1.645  # standard errors: the 95 % quantile of the normal distribution
 _NAMES = ("data", "model", "recipe", "on", "split", "attribution", "metric", "against", "minus")
 
 
@@ -62,13 +69,27 @@ class _Measured:
             return pd.DataFrame(columns=[*_NAMES, *NUMBERS])
         return table if "minus" in table else table.assign(minus="")
 
-    def most_frequent(self, kind: str) -> pd.Series:
-        """The test accuracy of a model that always names the most frequent class, by data, encoder and ``on``."""
+    def balanced_accuracies(self, kind: str) -> pd.DataFrame:
+        """By recipe, as in :data:`_MODELS`: ``balanced_accuracy`` on the test texts, and ``learned``.
+
+        Balanced accuracy is the mean recall of the classes. Whoever names one class for all texts, or guesses, has one
+        divided by their number, however unequal they are. A recipe's models have learned something if each is above
+        that, at 5 %, by a one-sided test over the texts.
+        """
         part = _of_test(self.rows[self.rows["kind"] == kind])
-        if "label" not in part or part["label"].isna().all():
-            return pd.Series(dtype=float)
-        labels = part.dropna(subset="label").groupby(["data", "model", "on"], observed=True)["label"]
-        return labels.agg(lambda given: given.value_counts(normalize=True).iloc[0])
+        if not {"label", "accuracy"} <= {*part}:
+            return pd.DataFrame()
+        recalls = part.dropna(subset=["label", "accuracy"]).groupby([*_MODELS, "seed", "label"], observed=True)[
+            "accuracy"
+        ]
+        recalls = recalls.agg(["mean", "size"]).astype(float)
+        classes = recalls.assign(error=recalls["mean"] * (1 - recalls["mean"]) / recalls["size"])
+        models = classes.groupby([*_MODELS, "seed"], observed=True).agg(
+            balanced_accuracy=("mean", "mean"), error=("error", "sum"), classes=("size", "size")
+        )
+        above_chance = models["balanced_accuracy"] - 1 / models["classes"]
+        models["learned"] = above_chance > 1e-9 + _ONE_SIDED * models["error"] ** 0.5 / models["classes"]
+        return models.groupby(_MODELS, observed=True).agg({"balanced_accuracy": "mean", "learned": "all"})
 
 
 def reports(rows: pd.DataFrame, *, method: str = "regex", base: str = "vanilla") -> dict[str, Report]:
@@ -114,20 +135,22 @@ def _faithfulness(measured: _Measured) -> Report:
     compared = _of_test(measured.compared("faithfulness", [metric for metrics in ASKED.values() for metric in metrics]))
     of_table = compared[compared["metric"].isin([*AOPC, *NAOPC])]
     quality = _of_test(measured.compared("quality", QUALITY))
-    levels = _levels(quality, measured.most_frequent("quality"))
-    table = _with_levels(_beside_random(of_table), levels)
-    ours = _with_levels(_explained(compared, name), levels)
-    ours = ours[(ours["metric"] != "loo_tau") | (ours["attribution"] != "leave_one_out")]  # which it is made of
+    learned = measured.balanced_accuracies("quality")
+    table = _with_levels(_beside_random(of_table), quality, learned)
+    ours = _gated(_explained(compared, name), learned)
+    of_tau = ours["metric"] == "loo_tau"  # which is made of the first of these, and compares signs
+    ours = ours[~(of_tau & ours["attribution"].isin(["leave_one_out", *UNSIGNED]))]
     found = []
     for words, metrics in ASKED.items():
         asked = ours[ours["metric"].isin(metrics)]
         found += _verdicts(f"{name} makes explanations more faithful than {base} does{words}", _plain(asked))
         found += _verdicts(f"{name} does so beyond what it does to a random attribution{words}", _over_random(asked))
-    for control in CONTROLS:
-        over = _explained(_of_test(measured.compared("faithfulness", AOPC, base=control)), name)
-        found += _verdicts(f"{name} makes explanations more faithful than its control {control} does", _plain(over))
+    for control, words in CONTROLS.items():
+        over = _gated(_explained(_of_test(measured.compared("faithfulness", AOPC, base=control)), name), learned)
+        found += _verdicts(f"{name} makes explanations more faithful than {words} does", _plain(over))
+    of_method = _gated(quality[quality["recipe"] == name], learned)
     for metric, word in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
-        cells = quality[(quality["metric"] == metric) & (quality["recipe"] == name)]
+        cells = of_method[of_method["metric"] == metric]
         found += _verdicts(f"{name} costs less than {COMPARABLE} of {word}", cells, margin=COMPARABLE)
     return Report(table, found)
 
@@ -138,11 +161,11 @@ def _out_of_domain(measured: _Measured) -> Report:
         return Report(compared)
     name, base = measured.method, measured.base
     quality = measured.compared("transfer", QUALITY)
-    levels = _levels(_of_test(quality), measured.most_frequent("transfer"))
-    table = _with_levels(_beside_random(compared), levels)
-    outside = _with_levels(_explained(compared[compared["on"] != compared["data"]], name), levels)
-    f1 = quality[quality["metric"] == "macro_f1"]
-    f1 = f1[(f1["recipe"] == name) & (f1["on"] != f1["data"])]
+    learned = measured.balanced_accuracies("transfer")
+    table = _with_levels(_beside_random(compared), _of_test(quality), learned)
+    outside = _gated(_explained(compared[compared["on"] != compared["data"]], name), learned)
+    f1 = _gated(quality[(quality["metric"] == "macro_f1") & (quality["recipe"] == name)], learned)
+    f1 = f1[f1["on"] != f1["data"]]
     return Report(table, [
         *_verdicts(f"out of domain, {name} makes explanations more faithful than {base} does", _plain(outside)),
         *_verdicts(f"out of domain, {name} does so beyond what it does to a random attribution", _over_random(outside)),
@@ -255,23 +278,27 @@ def _beside_random(compared: pd.DataFrame) -> pd.DataFrame:
     return plain.merge(over, on=keys, how="left")
 
 
-def _levels(quality: pd.DataFrame, most_frequent: pd.Series) -> pd.DataFrame:
-    """Accuracy, macro-F1 and calibration of a recipe and of the base, by data, encoder, ``on`` and recipe.
-
-    Beside these is the accuracy of a model that always names the most frequent class, ``most_frequent``, and whether
-    both models are better than that: ``learned``.
-    """
-    if quality.empty:
-        return quality
-    table = quality.pivot_table(index=_MODELS, columns="metric", values=["mean", "base_mean"], observed=True)
-    table.columns = [metric if of == "mean" else f"base_{metric}" for of, metric in table.columns]
-    if most_frequent.empty:
+def _with_levels(table: pd.DataFrame, quality: pd.DataFrame, learned: pd.DataFrame) -> pd.DataFrame:
+    """A table with accuracy, macro-F1, calibration and balanced accuracy of both models beside every number."""
+    if table.empty or quality.empty:
         return table
-    table = table.join(most_frequent.rename("most_frequent"))
-    worse = table[["accuracy", "base_accuracy"]].min(axis=1) <= table["most_frequent"]
-    return table.assign(most_frequent=table["most_frequent"].round(4), learned=~worse)
+    levels = quality.pivot_table(index=_MODELS, columns="metric", values=["mean", "base_mean"], observed=True)
+    levels.columns = [metric if of == "mean" else f"base_{metric}" for of, metric in levels.columns]
+    table = table.join(levels, on=_MODELS)
+    if learned.empty:
+        return table
+    for prefix, recipe in (("", "recipe"), ("base_", "base")):
+        found = table[[*_MODELS[:-1], recipe]].join(learned["balanced_accuracy"], on=[*_MODELS[:-1], recipe])
+        table[f"{prefix}balanced_accuracy"] = found["balanced_accuracy"].round(4)
+    return _gated(table, learned)
 
 
-def _with_levels(table: pd.DataFrame, levels: pd.DataFrame) -> pd.DataFrame:
-    """A table with the quality of both models beside every number."""
-    return table if table.empty or levels.empty else table.join(levels, on=_MODELS)
+def _gated(table: pd.DataFrame, learned: pd.DataFrame) -> pd.DataFrame:
+    """A table with whether both models have learned anything, where that is known."""
+    if table.empty or learned.empty:
+        return table
+    both = pd.Series(True, index=table.index)
+    for recipe in ("recipe", "base"):
+        keys = [*_MODELS[:-1], recipe]
+        both &= table[keys].join(learned["learned"], on=keys)["learned"].fillna(True).astype(bool)
+    return table.assign(learned=both)

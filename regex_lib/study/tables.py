@@ -156,7 +156,8 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
 
     Only seeds and examples that both have are compared; ``mean`` and ``base_mean`` are of these. Where ``minus`` is
     "random", the score of the random attribution of each model has been subtracted first, which takes out what a recipe
-    does to any explanation. ``seeds_above`` says for how many seeds the difference is above 0. P-values are not
+    does to any explanation. Agreement with the model of the next seed shares models between its rows, which its
+    interval allows for. ``seeds_above`` says for how many seeds the difference is above 0. P-values are not
     corrected for their number.
 
     Args:
@@ -179,12 +180,13 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
         theirs = grid_of(names, recipe=base)
         if names["recipe"] == base or theirs is None:
             continue
-        rows.append(names | {"base": base, "minus": ""} | _compare(ours, theirs))
+        ring = names.get("against") == "other_seed"
+        rows.append(names | {"base": base, "minus": ""} | _compare(ours, theirs, ring))
         if names.get("attribution", "random") != "random":
             our_random = grid_of(names, attribution="random")
             their_random = grid_of(names, attribution="random", recipe=base)
             if our_random is not None and their_random is not None:
-                over = _compare(ours - our_random, theirs - their_random)
+                over = _compare(ours - our_random, theirs - their_random, ring)
                 rows.append(names | {"base": base, "minus": "random"} | over)
     if not rows:
         raise UserError(f"no other recipe is measured where {base!r} is")
@@ -264,11 +266,11 @@ def _grids(table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]
         yield cell, rows.pivot(index="seed", columns="example", values="value")
 
 
-def _compare(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
+def _compare(ours: pd.DataFrame, theirs: pd.DataFrame, ring: bool = False) -> dict[str, Any]:
     ours, theirs = (grid.dropna(axis="columns") for grid in ours.align(theirs, join="inner"))
     ours, theirs = ours.align(theirs, join="inner")  # what has no number in one seed of either is not compared
     first, second = _tensor(ours), _tensor(theirs)
-    interval = paired_bootstrap(first, second)
+    interval = paired_bootstrap(first, second, ring=ring)
     return {
         "mean": first.mean().item(), "base_mean": second.mean().item(),
         "difference": interval.estimate, "low": interval.low, "high": interval.high, "p_value": interval.p_value,

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -175,6 +176,10 @@ def _peak_memory(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     if sys.platform == "win32":
         return float("nan")
+    if (status := Path("/proc/self/status")).exists():  # of this process alone: ru_maxrss begins with its parent's
+        peaks = re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if peaks:
+            return int(peaks[0]) / 2**10
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on a Mac, in KiB elsewhere

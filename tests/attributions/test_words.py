@@ -2,16 +2,21 @@
 
 import itertools
 import re
+from collections import Counter
 
 import pytest
 import tokenizers
+import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from regex_lib.attributions import Words, word_scores, words_of
+from regex_lib.attributions import Words, attribute, word_scores, words_of
+from regex_lib.checks.reading import align
 from regex_lib.errors import UserError
+from regex_lib.evaluation.removals import Features
+from regex_lib.rationales import rationale_spans
 
 CORPUS = [
     "A touching, unhurried film that isn't afraid to be well-made.",
@@ -202,3 +207,33 @@ def test_offsets_beyond_the_text_are_refused():
 def test_another_number_of_scores_is_refused():
     with pytest.raises(UserError, match="there are 2 tokens but 1 scores"):
         word_scores(Words([(0, 5)], [0, 0]), [1.0])
+
+
+def test_a_random_ranking_of_words_does_not_depend_on_their_number_of_tokens(minilm):
+    """By each way from tokens to words: the share of first places of words of several tokens is their share of all."""
+    text = "Unfathomably tedious, yet strangely unputdownable: a dull film, and a bad one, of no use to me or to you."
+    batch = minilm.tokenize([text])
+    offsets = [tuple(span) for span, counts in zip(batch.offsets[0], batch.content_mask[0], strict=True) if counts]
+    words = words_of(text, offsets, [True] * len(offsets))
+    several = {word for word, count in Counter(words.index).items() if count > 1}
+    features = Features.of(batch, [text], "word")
+    first = {"words": 0, "features": 0, "aligned": 0, "rationale": 0, "summed": 0}
+    for seed in range(400):
+        (explanation,) = attribute(minilm, [text], "random", seed=seed)
+        token_scores = torch.zeros(batch.input_ids.shape, dtype=torch.float64)
+        token_scores[batch.content_mask] = torch.tensor(explanation.scores, dtype=torch.float64)
+        ranked = {
+            "words": torch.tensor([score for _, score in explanation.words()]),
+            "features": features.scores(token_scores, "random")[0],
+            "aligned": align([explanation], [words.spans])[0][0],
+            "summed": features.scores(token_scores)[0],
+        }
+        for name, scores in ranked.items():
+            first[name] += int(scores.argmax()) in several
+        ((start, _),) = rationale_spans(explanation, 1e-3)
+        first["rationale"] += [begin for begin, _ in words.spans].index(start) in several
+    share = len(several) / len(words.spans)
+    spread = (share * (1 - share) / 400) ** 0.5
+    assert first.pop("summed") / 400 > share + 4 * spread  # the test can fail
+    for name, count in first.items():
+        assert count / 400 == pytest.approx(share, abs=4 * spread), name

@@ -19,7 +19,7 @@ LONG = "a fine film and never a dull plot but the acting of the film once not gr
 
 
 def explanation_of(text, offsets, scores, *, truncated=False):
-    return Explanation(text, "random", offsets, scores, 1, 1, 0.9, truncated)
+    return Explanation(text, "attention", offsets, scores, 1, 1, 0.9, truncated)
 
 
 # Words

@@ -58,6 +58,30 @@ def test_95_percent_intervals_hold_the_true_difference_95_times_in_100(
     assert held / 300 == pytest.approx(0.95, abs=0.038)
 
 
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_of_pairs_of_models_allow_for_the_models_that_pairs_share(seeds):
+    random, held = np.random.default_rng(1), {True: 0, False: 0}
+    for repetition in range(300):
+        models = random.normal(size=seeds)
+        pairs = models + np.roll(models, -1)  # of each and the next; of the last and the first
+        differences = 0.3 + pairs[:, None] + 0.3 * random.normal(size=(seeds, 50))
+        for ring in held:
+            interval = bootstrap_interval(differences, resamples=400, seed=repetition, ring=ring)
+            held[ring] += interval.low <= 0.3 <= interval.high
+    assert held[True] / 300 == pytest.approx(0.95, abs=0.038)
+    assert held[False] / 300 < 0.9
+
+
+def test_two_models_make_one_pair():
+    interval = bootstrap_interval([[0.1, 0.2], [0.3, 0.4]], ring=True)
+    assert interval.estimate == pytest.approx(0.25)
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.p_value)
+    three = [[0.1], [0.2], [0.6]]  # of one example: twice as wide with three
+    alone, shared = (bootstrap_interval(three, ring=ring) for ring in (False, True))
+    assert shared.high - shared.low == pytest.approx(2 * (alone.high - alone.low))
+
+
 @pytest.mark.parametrize(("seeds", "rate"), [(3, 0.002), (5, 0.002), (1, 0.01)])
 def test_rare_differences_without_any_effect_seldom_decide(seeds, rate):
     random, decided = np.random.default_rng(0), 0

@@ -273,6 +273,33 @@ def test_a_part_that_no_task_is_of_is_told(world):
     assert ended.output.split()[-5:] == ["train", "0", "0", "0", "2"]
 
 
+def test_a_part_has_the_measurements_that_are_asked_for_and_the_trainings_that_they_need(world):
+    faithful = {
+        "kind": "faithfulness",
+        "attributions": ["random"],
+        "replacement": "mask",
+        "only": {"recipe": ["regex"]},
+    }
+    measures = [{"kind": "quality", "split": ["validation", "test"]}, faithful | {"level": ["token", "word"]}]
+    path = str(world.study(measures, recipes=["vanilla", "regex"]))
+
+    def counts(*conditions):
+        status = ["study", "status", path, "--store", str(world.folder / "store")]
+        given = [part for condition in conditions for part in ("--only", condition)]
+        lines = CliRunner().invoke(app, [*status, *given], catch_exceptions=False).output.splitlines()
+        rows = [line.split() for line in lines]
+        return {row[0]: int(row[-1]) for row in rows if row and row[0] in ("train", "quality", "faithfulness")}
+
+    assert counts() == {"train": 2, "quality": 4, "faithfulness": 2}
+    assert counts("level=word") == {"train": 1, "faithfulness": 1}  # quality has no level; vanilla has nothing left
+    assert counts("kind=quality", "split=test") == {"train": 2, "quality": 2}
+    assert counts("split=test") == {"train": 2, "quality": 2, "faithfulness": 2}
+    assert counts("recipe=vanilla") == {"train": 1, "quality": 2}
+    assert counts("kind=train") == {"train": 2}
+    assert counts("kind=train,quality", "recipe=regex") == {"train": 1, "quality": 2}
+    assert counts("kind=quality", "level=word") == {}
+
+
 def test_missing_files_and_splits_are_told(world):
     with pytest.raises(UserError, match="cannot read the study"):
         read_study(world.folder / "missing.toml")

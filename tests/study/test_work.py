@@ -1,6 +1,8 @@
 """What a worker does must be what a user would do by hand."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -156,3 +158,15 @@ def test_what_another_process_does_is_left_to_it(world, store, number):
     assert not any(map(store.failure, job.tasks))
     work(job, store)
     assert all(map(store.has, job.tasks))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is asked for in another way")
+def test_memory_is_that_of_the_worker_and_not_of_who_started_it():
+    measured = "import torch; from regex_lib.study.work import _peak_memory; print(_peak_memory(torch.device('cpu')))"
+    large = f"import subprocess, sys; x = b'x' * 3 * 2**30; del x; subprocess.run([sys.executable, '-c', {measured!r}])"
+    own, below = (
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for code in (measured, large)
+    )
+    assert 50 < own < 2000
+    assert below == pytest.approx(own, rel=0.2)
