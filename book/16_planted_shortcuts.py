@@ -253,16 +253,19 @@ plt.show()
 
 # %% [markdown]
 # Read {numref}`fig-16-precision` from its controls. The black line is the floor: what stands above it has found something.
-# `random` should be near it, and may be below. The score of a word is a sum over its tokens. A planted word is a single
-# token, while others have two or three, full stops included, and a sum of more random numbers tends to be larger.
+# `random` should be near it. The score of a word is the sum over its tokens, but not for `random`: a planted word is a single
+# token, while others have two or three, full stops included, and a sum of more random numbers tends to be larger. So there
+# a word has the score of its first token.
 #
-# The next cell counts the tokens, and says which attribution is best for each shortcut.
+# The next cell shows what the sums would do, and says which attribution is best for each shortcut.
 
 # %%
 drawn = attribute(control, test["text"][:50], "random")
 tokens, whole_words = sum(len(one.tokens) for one in drawn), sum(len(one.text.split()) for one in drawn)
 planted_tokens = len(control.tokenizer(Shortcut().words[0], add_special_tokens=False)["input_ids"])
 print(f"tokens per word: {tokens / whole_words:.2f} in clean texts, {planted_tokens} for a planted word")
+one, two = torch.rand(2, 1000, 2, generator=generator)
+print(f"one random number is above the sum of two in {(one[:, 0] > two.sum(dim=1)).float().mean():.0%} of all cases")
 for kind in found:
     best, chance = precision[kind].idxmax(), (found[kind]["planted"] / found[kind]["words"]).mean()
     print(f"{kind}: best {best} {precision[kind][best]:.2f}; random {precision[kind]['random']:.2f}, chance {chance:.2f}")

@@ -73,8 +73,8 @@ def shortcut_scores(
     """How high attributions rank planted words, per text.
 
     The model must be verified before: see :func:`regex_lib.checks.verify_shortcut`. Units are the words between white
-    space; the scores of a word's tokens are summed, but for ``random``. Texts that the model classifies otherwise than the shortcut says
-    are left out.
+    space; the scores of a word's tokens are summed, but for ``random``. Texts that the model classifies otherwise than
+    the shortcut says are left out.
 
     Args:
         classifier: what to explain.

@@ -1,8 +1,9 @@
 """A ``transformers.Trainer`` with the objective of this library."""
 
 import math
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from regex_lib.errors import UserError
 from regex_lib.metrics.classification import classification_report
 from regex_lib.models import TextClassifier
 from regex_lib.training.checkpoints import whole_or_nothing
@@ -66,8 +69,22 @@ class _Collator:
         }
 
 
+def _check_loss(args: transformers.TrainingArguments, given: Mapping[str, Any]) -> None:
+    """Refuse what would change the loss, or be without effect on it."""
+    others = {
+        "label_smoothing_factor": args.label_smoothing_factor, "neftune_noise_alpha": args.neftune_noise_alpha,
+        "compute_loss_func": given.get("compute_loss_func"),
+    }  # fmt: skip
+    for name, value in others.items():
+        if value:
+            raise UserError(f"{name} does not go with a recipe, whose objective is the loss: leave it out")
+
+
 class RegexTrainer(transformers.Trainer):
-    """``transformers.Trainer`` with a :class:`RegexObjective`; everything else works as it does there.
+    """``transformers.Trainer`` with a :class:`RegexObjective`; all else works as it does there, but for other losses.
+
+    Several GPUs need a process each (``torchrun``): without, one is used, because a model that is copied within a
+    process does not record its attention.
 
     Each term of the objective is logged by its name, averaged over the steps since the last log. The checkpoints hold
     the Hugging Face model and the tokenizer, so that ``from_pretrained`` and
@@ -79,7 +96,8 @@ class RegexTrainer(transformers.Trainer):
         recipe: what for.
         args: the usual arguments.
         train_dataset: rows of ``text`` and ``label``.
-        eval_dataset: the same, for evaluation.
+        eval_dataset: the same, for evaluation; or several by their names. ``evaluate`` and ``predict`` take such rows
+            as well.
         max_length: cut longer texts; the model's maximum by default.
         **kwargs: anything else that ``transformers.Trainer`` takes.
 
@@ -87,7 +105,8 @@ class RegexTrainer(transformers.Trainer):
         FloatingPointError: during training, if a term is not finite; it names the term, the step and the rows of the
             batch in ``train_dataset``. Also if a gradient is not finite, except in fp16, whose scaler skips such steps.
             Nothing is saved from that step.
-        UserError: if a checkpoint cannot be written; earlier checkpoints stay as they are.
+        UserError: if a checkpoint cannot be written; earlier checkpoints stay as they are. Also for arguments that
+            change the loss, which is the objective's: label smoothing, NEFTune and ``compute_loss_func``.
     """
 
     def __init__(
@@ -97,10 +116,15 @@ class RegexTrainer(transformers.Trainer):
         args: transformers.TrainingArguments,
         *,
         train_dataset: datasets.Dataset | None = None,
-        eval_dataset: datasets.Dataset | None = None,
+        eval_dataset: datasets.Dataset | Mapping[str, datasets.Dataset] | None = None,
         max_length: int | None = None,
         **kwargs: Any,
     ) -> None:
+        _check_loss(args, kwargs)
+        if args.n_gpu > 1:
+            warnings.warn("training on one GPU: start a process for each with torchrun to use all", stacklevel=2)
+            args._n_gpu = 1  # as transformers does for models that are on several devices already
+        self.classifier, self._max_length = classifier, max_length
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         self._sums: dict[str, Tensor] = {}
@@ -109,13 +133,28 @@ class RegexTrainer(transformers.Trainer):
             model=RegexObjective(classifier, recipe),
             args=args,
             data_collator=_Collator(classifier.pad_id),
-            train_dataset=tokenize_dataset(classifier, train_dataset, max_length) if train_dataset else None,
-            eval_dataset=tokenize_dataset(classifier, eval_dataset, max_length) if eval_dataset else None,
+            train_dataset=self._tokenized(train_dataset) if train_dataset else None,
+            eval_dataset=self._tokenized(eval_dataset) if eval_dataset else None,
             processing_class=classifier.tokenizer,
             compute_metrics=_metrics,
             **kwargs,
         )
-        self.classifier = classifier
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """As in ``transformers``; rows of ``text`` and ``label`` are tokenized."""
+        return super().get_eval_dataloader(self._tokenized(eval_dataset))
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        """As in ``transformers``; rows of ``text`` and ``label`` are tokenized."""
+        return super().get_test_dataloader(self._tokenized(test_dataset))
+
+    def _tokenized(self, dataset: Any) -> Any:
+        """What the trainer takes of rows of text and label, or of several such data sets; all else as it is."""
+        if isinstance(dataset, Mapping):
+            return {name: self._tokenized(rows) for name, rows in dataset.items()}
+        if isinstance(dataset, datasets.Dataset) and "input_ids" not in dataset.column_names:
+            return tokenize_dataset(self.classifier, dataset, self._max_length)
+        return dataset
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any

@@ -255,7 +255,7 @@ def test_leave_one_out_tau_is_asked_of_attributions_with_a_sign_alone(tmp_path):
     for recipe, gain in (("vanilla", 0.0), ("regex", 0.2)):
         for seed in SEEDS:
             rows = [
-                {"attribution": name, "example": example, "loo_tau": 0.3 + gain + results.noise()}
+                {"attribution": name, "example": example, "loo_tau": 0.3 + gain + results.noise(), "sufficiency": 0.5}
                 for name in names
                 for example in EXAMPLES
             ]

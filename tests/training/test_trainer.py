@@ -8,6 +8,7 @@ import transformers
 from safetensors.torch import load_file
 from torch import nn
 
+from regex_lib.errors import UserError
 from regex_lib.training import RECIPES, Recipe, RegexTrainer, tokenize_dataset
 from regex_lib.training.objective import TERMS
 
@@ -292,3 +293,51 @@ def test_an_evaluation_during_training_leaves_no_trace_in_the_logged_terms(make_
     plain = logged("igr", trainer_of(classifiers[0], recipe, logging_steps=2))
     evaluating = trainer_of(classifiers[1], recipe, logging_steps=2, eval_strategy="steps", eval_steps=1)
     assert logged("igr", evaluating) == plain
+
+
+def test_rows_of_text_and_label_are_evaluated_wherever_they_are_given(make_tiny, rows, tmp_path):
+    args = transformers.TrainingArguments(
+        output_dir=str(tmp_path), report_to="none", disable_tqdm=True, dataloader_pin_memory=False, use_cpu=True
+    )
+    classifier, some = make_tiny(), rows.select(range(6))
+    trainer = RegexTrainer(classifier, EVERYTHING, args, eval_dataset={"all": rows, "some": some}, max_length=5)
+    both = trainer.evaluate()
+    for given, name in ((rows, "all"), (some, "some")):
+        alone = trainer.evaluate(given)
+        assert both[f"eval_{name}_loss"] == alone["eval_loss"]
+        assert both[f"eval_{name}_accuracy"] == alone["eval_accuracy"]
+    assert both["eval_all_loss"] != both["eval_some_loss"]
+    predicted = trainer.predict(some)
+    assert predicted.label_ids.tolist() == some["label"][:]
+    batch = classifier.tokenize(some["text"][:], 5)
+    with torch.no_grad():
+        embeddings = classifier.eval().embed(batch.input_ids)
+        logits = classifier(embeddings, batch.attention_mask).logits
+    torch.testing.assert_close(torch.tensor(predicted.predictions), logits)
+    tokenized = trainer.evaluate(tokenize_dataset(classifier, some, 5))
+    assert tokenized["eval_loss"] == both["eval_some_loss"]
+
+
+@pytest.mark.parametrize("option", ["label_smoothing_factor", "neftune_noise_alpha", "compute_loss_func"])
+def test_another_loss_is_refused(make_tiny, rows, tmp_path, option):
+    given, args = {option: 0.1}, {"output_dir": str(tmp_path), "report_to": "none", "use_cpu": True}
+    if option == "compute_loss_func":
+        given = {option: lambda outputs, labels, num_items_in_batch: outputs.loss}
+    else:
+        args, given = args | given, {}
+    with pytest.raises(UserError, match=f"{option} does not go with a recipe"):
+        RegexTrainer(make_tiny(), EVERYTHING, transformers.TrainingArguments(**args), train_dataset=rows, **given)
+
+
+def test_several_gpus_in_one_process_are_not_used(make_tiny, rows, tmp_path):
+    args = transformers.TrainingArguments(
+        output_dir=str(tmp_path), report_to="none", disable_tqdm=True, dataloader_pin_memory=False, use_cpu=True,
+        max_steps=1, save_strategy="no",
+    )  # fmt: skip
+    assert args.n_gpu == 0
+    args._n_gpu = 2  # as it is where two are visible
+    with pytest.warns(UserWarning, match="start a process for each with torchrun"):
+        trainer = RegexTrainer(make_tiny(), EVERYTHING, args, train_dataset=rows)
+    assert args.n_gpu == 1
+    trainer.train()  # transformers would have wrapped the objective in DataParallel
+    assert not isinstance(trainer.model_wrapped, nn.DataParallel)
