@@ -73,6 +73,10 @@ def virtual_adversarial_perturbation(
     From a random unit direction :math:`d`, each iteration takes the gradient of
     :math:`D_{KL}(p(x) \| p(x + \xi d))` with respect to :math:`d` as the next direction. No label is used.
 
+    A direction stays random where the prediction does not react to the probe: in a saturated model, and of a few texts
+    in half precision, whose logits may not change by one step. ``Recipe(vat_direction="input_gradient")`` needs no
+    probe.
+
     Args:
         forward: embeddings and attention mask to logits; must be deterministic (the same dropout mask at each call).
         embeddings: where to start; used without their history.
@@ -119,7 +123,7 @@ def virtual_adversarial_perturbation(
             distance = output_divergence(logits, forward(embeddings + probe, attention_mask), divergence=divergence)
             (gradient,) = torch.autograd.grad(distance.sum(), probe)
         refined = unit(gradient * mask, norm)
-        # Where the prediction does not react at all (a saturated model), the direction stays as it was.
+        # Where the prediction does not react at all, the direction stays as it was.
         direction = torch.where(size_of(refined, norm) > 0, refined, direction)
     return epsilon * scale * direction
 
