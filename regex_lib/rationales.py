@@ -111,7 +111,7 @@ def rationale_spans(explanation: Explanation, ratio: float, contiguous: bool = F
     if not count:
         return [(0, len(explanation.text))]
     scores = word_scores(words, explanation.scores, explanation.method)
-    k = math.ceil(ratio * count - 1e-6)  # .7 * 10 may come out as 7.000000000000001
+    k = math.ceil(ratio * count - 1e-6)  # .07 * 100 comes out as 7.000000000000001
     if contiguous:
         first = max(range(count - k + 1), key=lambda start: sum(scores[start : start + k]))
         return [(words.spans[first][0], words.spans[first + k - 1][1])]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from regex_lib.attributions import Explanation, attribute
+from regex_lib.attributions import Explanation, Words, attribute, word_scores
 from regex_lib.attributions.explain import length_batches
 from regex_lib.errors import UserError
 from regex_lib.evaluation.prediction import predictor
@@ -201,9 +201,9 @@ def _join(text: str, parts: Sequence[tuple[int, Explanation]], probabilities: Fl
 def align(
     explanations: Sequence[Explanation], spans: Sequence[Sequence[Span]]
 ) -> tuple[Float[Tensor, "texts words"], Bool[Tensor, "texts words"]]:
-    """The scores of the words of a data set: of each the sum of the model's tokens that begin in it.
+    """The scores of the words of a data set, each made of the model's tokens that begin in it.
 
-    Of ``random`` it is the first token's score, as in :func:`regex_lib.attributions.word_scores`.
+    How, :func:`regex_lib.attributions.word_scores` says.
 
     Args:
         explanations: one per text.
@@ -224,12 +224,11 @@ def align(
     read = torch.zeros(len(spans), width, dtype=torch.bool)
     for row, (explanation, words) in enumerate(zip(explanations, spans, strict=True)):
         starts = [start for start, _ in words]
-        for (start, _), score in zip(explanation.offsets, explanation.scores, strict=True):
-            word = bisect_right(starts, start) - 1
-            if word >= 0 and start < words[word][1]:
-                if explanation.method != "random" or not read[row, word]:
-                    scores[row, word] += score
-                read[row, word] = True
+        found = [(bisect_right(starts, start) - 1, start) for start, _ in explanation.offsets]
+        index = [word if word >= 0 and start < words[word][1] else -1 for word, start in found]
+        totals = word_scores(Words(list(words), index), explanation.scores, explanation.method)
+        scores[row, : len(words)] = torch.tensor(totals, dtype=torch.float64)
+        read[row, [word for word in index if word >= 0]] = True
     return scores, read
 
 

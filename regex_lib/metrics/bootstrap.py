@@ -89,9 +89,9 @@ def bootstrap_interval(
     mean = float(grid.mean())
     if grid.size == 1:
         return Interval(mean, np.nan, np.nan, level, 1, 1, np.nan)
-    means = _resampled_means(grid, resamples, seed)
     if ring and len(grid) < 3:
         return Interval(mean, np.nan, np.nan, level, *grid.shape, np.nan)
+    means = _resampled_means(grid, resamples, seed)
     error, freedom = _standard_error(grid, 2 * (len(grid) - 1) / (len(grid) - 2) if ring else 1.0)
     tail = stats.norm.cdf(stats.t.ppf((1.0 - level) / 2, freedom))
     spread = means.std()
@@ -178,8 +178,7 @@ def _standard_error(grid: np.ndarray, between: float = 1.0) -> tuple[float, floa
     ``between`` is by how much the variance between seeds is raised.
     """
     if 1 in grid.shape:
-        raised = np.sqrt(between) if grid.shape[0] > 1 else 1.0
-        return float(grid.std(ddof=1) / np.sqrt(grid.size) * raised), grid.size - 1.0
+        return float(grid.std(ddof=1) / np.sqrt(grid.size / between)), grid.size - 1.0
     seeds, examples = grid.shape
     by_seed, by_example = grid.mean(axis=1, keepdims=True), grid.mean(axis=0, keepdims=True)
     freedom = np.array([seeds - 1, examples - 1, (seeds - 1) * (examples - 1)])

@@ -288,8 +288,7 @@ def _with_levels(table: pd.DataFrame, quality: pd.DataFrame, learned: pd.DataFra
     if learned.empty:
         return table
     for prefix, recipe in (("", "recipe"), ("base_", "base")):
-        found = table[[*_MODELS[:-1], recipe]].join(learned["balanced_accuracy"], on=[*_MODELS[:-1], recipe])
-        table[f"{prefix}balanced_accuracy"] = found["balanced_accuracy"].round(4)
+        table[f"{prefix}balanced_accuracy"] = _of_model(table, recipe, learned["balanced_accuracy"]).round(4)
     return _gated(table, learned)
 
 
@@ -297,8 +296,13 @@ def _gated(table: pd.DataFrame, learned: pd.DataFrame) -> pd.DataFrame:
     """A table with whether both models have learned anything, where that is known."""
     if table.empty or learned.empty:
         return table
-    both = pd.Series(True, index=table.index)
-    for recipe in ("recipe", "base"):
-        keys = [*_MODELS[:-1], recipe]
-        both &= table[keys].join(learned["learned"], on=keys)["learned"].fillna(True).astype(bool)
-    return table.assign(learned=both)
+    ours, theirs = (
+        _of_model(table, recipe, learned["learned"]).fillna(True).astype(bool) for recipe in ("recipe", "base")
+    )
+    return table.assign(learned=ours & theirs)
+
+
+def _of_model(table: pd.DataFrame, recipe: str, known: pd.Series) -> pd.Series:
+    """For every row what is known of one of its models, that of the recipe in the column ``recipe``."""
+    keys = [*_MODELS[:-1], recipe]
+    return table[keys].join(known, on=keys)[known.name]
