@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import datasets
@@ -38,7 +38,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Grid:
-    """The models of the study: one for each combination."""
+    """Models of the study: one for each combination."""
 
     data: list[str]
     recipes: list[str]
@@ -83,9 +83,10 @@ class Study:
     """A study, as its file describes it."""
 
     train: TrainSettings
-    grid: Grid
+    grids: list[Grid]
+    """No two have a model in common."""
     recipes: dict[str, Recipe]
-    """Those of the grid, by the names it uses."""
+    """Those of the grids, by the names they use."""
     measures: list[Measure]
     modules: list[str] = field(default_factory=list)
     """Modules to import first, which add measurements, attributions or metrics of one's own."""
@@ -95,19 +96,29 @@ def plan(study: Study) -> list[Job]:
     """The tasks of a study: a job for each model, those of the first seed first. Reads the data sets."""
     for cached in (_load, _digest):  # within a plan: a file may have changed since the last one
         cached.cache_clear()
-    jobs, seeds = [], study.grid.seeds
-    for seed, data, model, recipe in product(seeds, study.grid.data, study.grid.models, study.grid.recipes):
-        training = _training(study, data, model, recipe, seed)
-        place = seeds.index(seed)
-        others = [_training(study, data, model, recipe, other) for other in seeds[place + 1 :] + seeds[:place]]
-        measurements = [
-            task
-            for measure in study.measures
-            if measure.applies_to(training)
-            for task in _measurements(study, measure, training, others)
-        ]
-        jobs.append(Job((training, *dict.fromkeys(measurements))))
-    return jobs
+    jobs: dict[int, list[Job]] = {seed: [] for grid in study.grids for seed in grid.seeds}
+    for grid in study.grids:
+        for seed, data, model, recipe in product(grid.seeds, grid.data, grid.models, grid.recipes):
+            jobs[seed].append(_job(study, data, model, recipe, _ring(grid.seeds, seed)))
+    return list(chain.from_iterable(jobs.values()))
+
+
+def _ring(seeds: list[int], first: int) -> list[int]:
+    """The seeds, beginning with one of them, and the first again after the last."""
+    place = seeds.index(first)
+    return seeds[place:] + seeds[:place]
+
+
+def _job(study: Study, data: str, model: str, recipe: str, seeds: list[int]) -> Job:
+    """What is to be done for the model of the first seed; it may be compared with the others."""
+    training, *others = (_training(study, data, model, recipe, seed) for seed in seeds)
+    measurements = [
+        task
+        for measure in study.measures
+        if measure.applies_to(training)
+        for task in _measurements(study, measure, training, others)
+    ]
+    return Job((training, *dict.fromkeys(measurements)))
 
 
 def _training(study: Study, data: str, model: str, recipe: str, seed: int) -> Task:

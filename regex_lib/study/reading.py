@@ -1,9 +1,10 @@
 """The file that describes a study, read and checked before anything is trained."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ def read_study(path: str | Path) -> Study:
         modules = _list(text.get("modules", []))
         import_modules(modules)
         train = _train_settings(_table("train", text.get("train", {})))
-        grid = _grid(_table("grid", text.get("grid", {})))
+        grids = _grids(text.get("grid", {}))
         recipes = _table("recipes", text.get("recipes", {}))
-        measures = [_measure(table, train, grid) for table in _tables(text.get("measure", []))]
-        _check_cells(measures, train, grid)
-        return Study(train, grid, {name: _recipe(name, recipes) for name in grid.recipes}, measures, modules)
+        measures = [_measure(table, train, grids) for table in _tables("measure", text.get("measure", []))]
+        _check_cells(measures, train, grids)
+        known = {name: _recipe(name, recipes) for name in _all("recipes", grids)}
+        return Study(train, grids, known, measures, modules)
     except UserError as error:
         raise UserError(f"{str(path)!r}: {error}") from error
 
@@ -50,6 +52,21 @@ def _train_settings(table: dict[str, Any]) -> TrainSettings:
         if not isinstance(values[name], known[name]):  # type: ignore[arg-type]  # they are types
             raise UserError(f"{name} of [train] cannot be {value!r}")
     return TrainSettings(**values)
+
+
+def _grids(value: Any) -> list[Grid]:
+    tables = _tables("grid", value) if isinstance(value, list) else [_table("grid", value)]
+    grids = [_grid(table) for table in tables]
+    models = [model for grid in grids for model in product(grid.data, grid.models, grid.recipes)]
+    for model, times in Counter(models).items():
+        if times > 1:
+            raise UserError(f"two [[grid]] have a model in common, {', '.join(model)}: name all its seeds in one")
+    return grids
+
+
+def _all(name: str, grids: Sequence[Grid]) -> list[Any]:
+    """What the grids name, each once."""
+    return list(dict.fromkeys(chain.from_iterable(getattr(grid, name) for grid in grids)))
 
 
 def _grid(table: dict[str, Any]) -> Grid:
@@ -79,39 +96,45 @@ def _recipe(name: str, tables: dict[str, Any]) -> Recipe:
     return recipe.changed(**changes)
 
 
-def _tables(value: Any) -> list[dict[str, Any]]:
+def _tables(name: str, value: Any) -> list[dict[str, Any]]:
     if not (isinstance(value, list) and all(isinstance(table, dict) for table in value)):
-        raise UserError("measurements are tables in double brackets: [[measure]]")
+        raise UserError(f"a list of tables is written in double brackets: [[{name}]]")
     return value
 
 
-def _measure(table: dict[str, Any], train: TrainSettings, grid: Grid) -> Measure:
+_NAMES_OF = {"data": "data", "model": "models", "recipe": "recipes", "seed": "seeds"}
+"""Where a grid names what a model goes by."""
+
+
+def _measure(table: dict[str, Any], train: TrainSettings, grids: Sequence[Grid]) -> Measure:
     options = dict(table)
     kind, on, only = options.pop("kind", None), options.pop("on", {}), _table("only", options.pop("only", {}))
     if not isinstance(kind, str):
         raise UserError("a [[measure]] must name its kind")
-    known: dict[str, list[Any]] = {"data": grid.data, "model": grid.models, "recipe": grid.recipes, "seed": grid.seeds}
+    known = {label: _all(name, grids) for label, name in _NAMES_OF.items()}
     check_names("option of only", only, known)
     for name, values in only.items():
         check_names(name, _some(f"{name} of only", values), known[name])
-    by_data = on if isinstance(on, dict) else dict.fromkeys(grid.data, on)
-    check_names("data set of [grid]", by_data, grid.data)
+    by_data = on if isinstance(on, dict) else dict.fromkeys(known["data"], on)
+    check_names("data set of [grid]", by_data, known["data"])
     for name in [name for name in options if name in AXES]:
         _some(f"{name} of {kind}", options[name])
     measure = Measure(kind, options, {data: _some("on", names) for data, names in by_data.items()},
                       {name: _list(values) for name, values in only.items()})  # fmt: skip
     list(measure.combinations(train))  # each is checked
-    if models_needed(kind) > len(grid.seeds):
-        raise UserError(f"{kind} compares models of {models_needed(kind)} seeds, and [grid] has {len(grid.seeds)}")
+    for grid in grids:
+        measured = all(set(values) & set(getattr(grid, _NAMES_OF[label])) for label, values in measure.only.items())
+        if measured and models_needed(kind) > len(grid.seeds):
+            raise UserError(f"{kind} compares models of {models_needed(kind)} seeds, and [grid] has {len(grid.seeds)}")
     return measure
 
 
-def _check_cells(measures: Sequence[Measure], train: TrainSettings, grid: Grid) -> None:
+def _check_cells(measures: Sequence[Measure], train: TrainSettings, grids: Sequence[Grid]) -> None:
     """Of two measurements of the same models and data, tables must tell the scores apart, or they must be the same."""
     cells: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for number, measure in enumerate(measures, start=1):
-        trained = product(measure.only.get("data", grid.data), measure.only.get("model", grid.models))
-        for (data, model), options in product(trained, list(measure.combinations(train))):
+        data_sets, models = (measure.only.get(label, _all(_NAMES_OF[label], grids)) for label in ("data", "model"))
+        for data, model, options in product(data_sets, models, list(measure.combinations(train))):
             for on in measure.on.get(data, [data]):
                 named = {name: str(value) for name, value in labels_of_options(options).items()}
                 cell = cells.setdefault(digest([measure.kind, data, model, on, named]), [])

@@ -42,6 +42,43 @@ def test_a_job_for_each_model_with_what_is_measured_of_it(world):
     assert len(set(everything)) == len(everything) == 20
 
 
+def two_grids(world, measures, second='recipes = ["igr"]\nseeds = [1, 2]'):
+    """A study of which one grid has vanilla with the seeds 0 and 1, and another what is given."""
+    path = world.study(measures, recipes=["vanilla"], seeds=[0, 1])
+    settings, first = path.read_text().split("[grid]\n")
+    same = "\n".join(line for line in first.splitlines() if line.startswith(("data", "models")))
+    path.write_text(f"{settings}[[grid]]\n{same}\n{second}\n[[grid]]\n{first}")
+    return path
+
+
+def test_a_study_of_several_grids_has_the_models_of_each(world):
+    randomised = {"kind": "randomisation", "split": "test", "attributions": ["attention"]}
+    path = two_grids(world, [QUALITY, randomised, QUALITY | {"split": "validation", "only": {"recipe": ["igr"]}}])
+    jobs = plan(read_study(path))
+    assert [(job.tasks[0].labels["recipe"], job.tasks[0].labels["seed"]) for job in jobs] == [
+        ("igr", 1), ("vanilla", 1), ("igr", 2), ("vanilla", 0),
+    ]  # fmt: skip
+    for job in jobs:
+        names = ["train", "quality", "randomisation"] + ["quality"] * (job.tasks[0].labels["recipe"] == "igr")
+        assert [task.kind for task in job.tasks] == names
+    for ours, theirs in (jobs[::2], jobs[1::2]):  # of its own grid is the other seed that a model is compared with
+        assert ours.tasks[2].needs == (ours.tasks[0], theirs.tasks[0])
+        assert theirs.tasks[2].needs == (theirs.tasks[0], ours.tasks[0])
+    assert [task.hash for task in jobs[2].tasks[:2]] == hashes(world.study([QUALITY], recipes=["igr"], seeds=[2]))
+
+
+def test_grids_share_no_model_and_have_the_seeds_that_a_measurement_needs(world):
+    shared = two_grids(world, [QUALITY], second='recipes = ["igr", "vanilla"]\nseeds = [5]')
+    with pytest.raises(UserError, match=r"two \[\[grid\]\] have a model in common, .*, vanilla: name all its seeds"):
+        read_study(shared)
+    randomised = {"kind": "randomisation", "split": "test", "attributions": ["attention"]}
+    one_seed = 'recipes = ["igr"]\nseeds = [1]'
+    with pytest.raises(UserError, match=r"compares models of 2 seeds, and \[grid\] has 1"):
+        read_study(two_grids(world, [randomised], second=one_seed))
+    of_the_other = randomised | {"only": {"recipe": ["vanilla"]}}
+    assert len(tasks(two_grids(world, [of_the_other], second=one_seed))) == 2 * 2 + 1
+
+
 def test_names_are_no_part_of_the_hash(world):
     plain = hashes(world.study([QUALITY], recipes=["regex"]))
     renamed = tasks(world.study([QUALITY], recipes=["mine"], extra='[recipes.mine]\nbase = "regex"'))
@@ -231,7 +268,8 @@ def test_what_the_hashes_leave_out_means_what_it_meant():
         (("[grid]", "[recipes.mine]\nbase = 'vanilla'\nigr_wait = 1\n[grid]\n"), None),
         (("[train]", "train"), "cannot read the study"),
         (("[train]", "[[train]]"), "train must be a table, got"),
-        (("[[measure]]", "[measure]"), r"measurements are tables in double brackets: \[\[measure\]\]"),
+        (("[[measure]]", "[measure]"), r"a list of tables is written in double brackets: \[\[measure\]\]"),
+        (("[grid]", "[[grid]]\n[[grid]]"), r"\[grid\] must name data"),
         (('"quality"', '["quality"]'), "must name its kind"),
         (('"quality"', '"quality"\nsplit = []'), "split of quality names nothing"),
         (('"quality"', '"quality"\nsplit = ["test", 3]'), "split of quality cannot be 3"),
