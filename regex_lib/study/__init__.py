@@ -6,7 +6,7 @@ from regex_lib.study.measurements import MEASUREMENTS, TrainedModel, measurement
 from regex_lib.study.plan import Grid, Measure, Study, TrainSettings, plan
 from regex_lib.study.published import read_rows, read_table
 from regex_lib.study.reading import read_study
-from regex_lib.study.reports import COMPARABLE, Report, reports, verdicts
+from regex_lib.study.reports import COMPARABLE, NO_TAU, Report, reports, verdicts
 from regex_lib.study.store import Store
 from regex_lib.study.tables import (
     collect,
@@ -26,6 +26,7 @@ __all__ = [
     "COMPARABLE",
     "MEASUREMENTS",
     "MIN_SEEDS",
+    "NO_TAU",
     "Grid",
     "Job",
     "LocalPool",

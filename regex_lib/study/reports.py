@@ -14,10 +14,13 @@ from regex_lib.errors import UserError
 from regex_lib.study.tables import NUMBERS, costs, differences, means, metric_minus_metric, scores
 from regex_lib.study.verdict import Verdict, verdict
 
-__all__ = ["COMPARABLE", "Report", "reports", "verdicts"]
+__all__ = ["COMPARABLE", "NO_TAU", "Report", "reports", "verdicts"]
 
 COMPARABLE = 0.03
 """How much lower an accuracy or F1 may be and still be called comparable: ours, for the paper names no margin."""
+
+NO_TAU = UNSIGNED | {"leave_one_out"}
+"""Attributions whose leave-one-out tau says nothing: they have no sign, or are ``leave_one_out``, its own yardstick."""
 
 AOPC = ("sufficiency", "comprehensiveness")
 NAOPC = ("naopc_sufficiency", "naopc_comprehensiveness")
@@ -138,8 +141,7 @@ def _faithfulness(measured: _Measured) -> Report:
     learned = measured.balanced_accuracies("quality")
     table = _with_levels(_beside_random(of_table), quality, learned)
     ours = _gated(_explained(compared, name), learned)
-    of_tau = ours["metric"] == "loo_tau"  # which is made of the first of these, and compares signs
-    ours = ours[~(of_tau & ours["attribution"].isin(["leave_one_out", *UNSIGNED]))]
+    ours = ours[~((ours["metric"] == "loo_tau") & ours["attribution"].isin(NO_TAU))]
     found = []
     for words, metrics in ASKED.items():
         asked = ours[ours["metric"].isin(metrics)]
