@@ -174,6 +174,10 @@ for metric in ("sufficiency", "comprehensiveness"):
 #
 # Orange words speak for the explained class, blue words against it. The deeper the colour, the stronger the word. The
 # attribution is {term}`Integrated Gradients`, the default.
+#
+# Read the line above each text first: a model explains its *own* prediction. Where two models predict different classes,
+# the colours turn round. A word that is orange for *positive* is blue for *negative*, and the two models may agree about
+# it all the same.
 
 # %%
 text = "A wonderful cast and lovely songs cannot save this boring, overlong mess."

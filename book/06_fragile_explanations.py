@@ -386,6 +386,10 @@ heatmap({"before": reference, "one word more": found[0][1]}, classifier.label_na
 # %% [markdown]
 # The mean is the control: what *any* such insertion does. The lowest is what somebody gets who is looking for it.
 #
+# If the lowest is still high, as in the published run, the story of the beginning did not happen here. A change of the
+# embeddings that turns an explanation round need not have a counterpart among words. It is another attribution, too,
+# Integrated Gradients, and a few fillers are a small search.
+#
 # ## With the package
 #
 # {py:func}`regex_lib.checks.stability` makes such changes for many texts and attributions: tokens put in, typing errors,
@@ -557,7 +561,7 @@ print(f"the change that is worst for the prediction moves it {further} than that
 # ## Summary
 #
 # You found changes of the embeddings that keep a prediction and move its explanation, and compared them with random
-# ones. You inserted words, too, and saw how much further the worst one goes than the mean. You saw that stability is
+# ones. You inserted words, too, and saw whether the worst one goes much further than the mean. You saw that stability is
 # worthless alone. And you saw the cause: a gradient may turn where the value hardly moves, if the function is rough. So
 # smooth the function.
 #

@@ -275,6 +275,9 @@ pd.DataFrame({"vanilla": look(classifiers["vanilla"])}).T.style.format(precision
 # large step sees the curvature as well. A step far below those in the table would leave two losses that are almost
 # equal, and their difference would be lost to rounding in single precision. The table shows the estimate divided by the
 # exact value: 1 is perfect.
+#
+# With another norm, $u$ is the direction along which the loss climbs most by that norm: for `l21` each token's
+# gradient is divided by its own length, and for `l1` only the signs of the gradient are left.
 
 # %%
 def loss_at(moved):
@@ -483,6 +486,11 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
+# In the right panel, subtract each hollow marker from its filled one, and compare these distances between the models. One
+# model may be ahead in one metric and behind in the other. And where the shares of degenerate texts differ, so do the
+# texts that the means speak of. One seed and a few dozen texts answer nothing; the study has more of both
+# ({doc}`12_in_domain`).
+#
 # ## What it costs
 #
 # A step of `vanilla` is one forward and one backward pass. The exact penalty adds a backward pass to the input, and

@@ -664,8 +664,8 @@ above.round(3).astype(object).fillna("not yet")
 #
 # Then compare `regex` with `regex_shuffled_target`. Where the first is not above the second, *which* tokens attention is
 # pulled to does not matter, and the pull towards the attribution is not what helps. Where it is above, look at
-# `vanilla` too: a shuffled target can do harm, and beating a harmful control is no gain yet. {doc}`12_in_domain` has
-# these differences with intervals.
+# `vanilla` too: a shuffled target can do harm, and beating a harmful control is no gain yet. {doc}`17_what_reproduced` has
+# the intervals of these differences, and says how much of them is left when `[PAD]` stands in the place of the words.
 #
 # ## What can go wrong
 #

@@ -368,6 +368,11 @@ pd.DataFrame(lines).T.astype(float).round(3)
 # columns are the {term}`control`: random scores for the same model. `degenerate_share` is the share of
 # {term}`degenerate` texts, on which the scores say nothing.
 #
+# Accuracy comes first. Who always names the most frequent class has a share right that is printed below, under *Training
+# is unstable*; and on a few dozen texts luck adds a tenth ({doc}`03_classifier_and_data`). Where the accuracies are no
+# higher than that, as in the published run, the models have learned little. Then what follows shows *how* to compare, and
+# says nothing of REGEX. The models of the study below have seen more texts.
+#
 # Do not compare the scores of two rows directly. Each model has its own scale, and the random columns move with it. Compare
 # what the attribution **gains over random** on the same texts. {numref}`fig-11-ablation` does that, with the accuracy
 # beside it.
@@ -456,8 +461,8 @@ study.loc[[name for name in wanted + controls if name in study.index]].round(3)
 # %% [markdown]
 # `IG` guided the training; DeepLift did not. A gain that shows for the first and not for the second is a likeness to the
 # teacher, not faithfulness. But the two are relatives, so a gain in both is still mild evidence;
-# {doc}`18_which_attributions_gain` has more of them. With so few seeds, differences of a few hundredths are within what
-# another seed changes.
+# {doc}`18_which_attributions_gain` has more of them. With so few seeds, even a difference of one or two tenths may be
+# within what another seed changes: {doc}`17_what_reproduced` has the intervals.
 #
 # ### Which part of the gain is the method's?
 #
@@ -480,7 +485,8 @@ for control in controls:
 # %% [markdown]
 # A difference near 0 says that the control does as well: then masking, or pulling at all, made the gain. A clearly
 # positive one says that the attribution matters, but not yet that it helps: the control may do harm. So see, too, whether
-# the control is below `vanilla`, and whether `regex` is above `robust`. {doc}`12_in_domain` has the intervals.
+# the control is below `vanilla`, and whether `regex` is above `robust`. {doc}`17_what_reproduced` has the intervals. All
+# these scores are with `[MASK]`, which some recipes have seen in training: there is the comparison with `[PAD]`, too.
 #
 # ### How good does the attribution have to be?
 #
@@ -554,7 +560,8 @@ for column in [name for name in rows if name.endswith("gain")]:
 # it meets `robust`, guidance stops helping. A flat curve above `robust` says that some pull on the attention is enough,
 # whatever it pulls towards. The printed lines compare estimates. The intervals of {numref}`fig-11-noise` are of
 # differences from vanilla, whose models all points share, so two points may differ clearly although their intervals
-# overlap. {doc}`17_what_reproduced` compares `regex` with `robust` directly.
+# overlap. {doc}`17_what_reproduced` compares `regex` with `robust` directly. And the sweep is measured with `[MASK]` alone:
+# what a bad guide breaks may be how the model reads `[MASK]`, more than its explanations.
 #
 # ## What can go wrong
 #

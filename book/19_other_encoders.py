@@ -415,7 +415,8 @@ check_answer(answer, 0.0, tolerance=1e-9)
 #
 # captum's DeepLift treats the softmax as if it were linear. How much does completeness suffer if you explain the tiny BERT
 # by InputXGradient, which treats *everything* as linear? Set `answer` to the error {eq}`eq-19-error` of it for the first
-# text, with the change from the `[PAD]` baseline in the denominator.
+# text, with the change from the `[PAD]` baseline in the denominator, and print it: at 1 the account is off by the whole
+# change.
 # ```
 
 # %%
