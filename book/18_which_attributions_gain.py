@@ -54,14 +54,14 @@ import torch
 from scipy import stats
 from torch.nn.utils.rnn import pad_sequence
 
-from regex_lib.attributions import UNSIGNED, attribute
+from regex_lib.attributions import attribute
 from regex_lib.book import check_answer
 from regex_lib.data import load_data
 from regex_lib.evaluation import classify
 from regex_lib.metrics import leave_one_out_tau, paired_bootstrap, rank_correlation
 from regex_lib.models import load_classifier
 from regex_lib.plots import RECIPE_COLOURS, attribution_switcher, figure_style
-from regex_lib.study import read_rows, read_table
+from regex_lib.study import NO_TAU, read_rows, read_table
 from regex_lib.training import train
 
 # %% [markdown]
@@ -179,7 +179,7 @@ def gains(metric, recipe="regex", base="vanilla"):
     rows = differences[(differences[list(wanted)] == pd.Series(wanted)).all(axis=1)]
     rows = rows.set_index("attribution").reindex([name for name in ROLES if name in set(rows["attribution"])])
     # A method agrees perfectly with itself; and the drops have a sign, with which one without a sign cannot agree.
-    return rows.drop(["leave_one_out", *UNSIGNED], errors="ignore") if metric == "loo_tau" else rows
+    return rows.drop([*NO_TAU], errors="ignore") if metric == "loo_tau" else rows
 
 
 means = read_table("sst/means").query("data == 'sst' and model == 'minilm' and on == 'sst' and split == 'test'")
@@ -312,7 +312,7 @@ for column in [name for name in noisy if name.endswith(".") and noisy[name].notn
 # %% [markdown]
 # Four steps with few seeds show a trend at best. A guide that knows nothing and gains as much as a good one speaks for the
 # third story, *a simpler model*. A curve that falls does not yet say that a good guide helps, for a bad one may do harm:
-# {doc}`11_regex` sets the curve beside `robust`, which has no guide at all.
+# {doc}`11_regex` sets the curve beside `robust`, which has no guide at all. And it is measured with `[MASK]` alone.
 #
 # ## With the package: who agrees with whom?
 #
