@@ -535,11 +535,11 @@ for recipe in replaced.index.drop("vanilla"):
     for replacement, rows in both.items():
         rows = rows[rows["attribution"].isin(shared)]
         above, below = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
-        print(f"{recipe:22s} [{replacement.upper():4s}]: mean gain {rows['difference'].mean():+.3f},"
+        print(f"{recipe:22s} {f'[{replacement.upper()}]':6s}: mean gain {rows['difference'].mean():+.3f},"
               f" above 0 for {above} and below for {below} of {len(rows)}")
 
 # %% [markdown]
-# `regex_shuffled_target` shows it best: with `[MASK]` it is far below all others, with `[PAD]` it is level with them. By
+# `regex_shuffled_target` shows it best: with `[MASK]` it is far below all others, with `[PAD]` it is close to them. By
 # this rule most of its loss, and so most of REGEX's lead over it, is about `[MASK]`. What REGEX gains over vanilla is
 # there in both ways. So is what `robust` gains, which has neither masks nor a guide. The noise sweep of {doc}`11_regex` is
 # measured with `[MASK]` alone.
@@ -571,7 +571,7 @@ pairs = pd.concat(
     for control in controls.values() for replacement in ("mask", "pad")
 )  # fmt: skip
 for row in pairs.itertuples():
-    print(f"regex minus {row.base:22s} [{row.replacement.upper():4s}] {row.metric:18s}"
+    print(f"regex minus {row.base:22s} {f'[{row.replacement.upper()}]':6s} {row.metric:18s}"
           f" {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
 
 # %% [markdown]
