@@ -17,10 +17,10 @@ from regex_lib.attributions import Explanation, attribute, word_scores, words_of
 from regex_lib.data.tables import SPLITS
 from regex_lib.errors import UserError
 from regex_lib.evaluation import classify
-from regex_lib.evaluation.prediction import labelled_texts
 from regex_lib.evaluation.protocol import check_attributions, names_of
 from regex_lib.models import TextClassifier
 from regex_lib.models.loading import has_classification_head
+from regex_lib.models.rows import labelled_texts
 from regex_lib.training import train
 
 __all__ = ["extract_rationales", "rationale_spans", "select_then_predict"]

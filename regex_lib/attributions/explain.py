@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
-from regex_lib.attributions.registry import find_method
+from regex_lib.attributions.registry import check_options, find_method
 from regex_lib.attributions.words import word_scores, words_of
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier, TokenBatch, evaluating
@@ -110,7 +110,8 @@ def attribute(
         One explanation per text, in the order of the texts.
 
     Raises:
-        UserError: if the method is unknown, a text is empty, a target is not one of the classes, or a score is NaN.
+        UserError: if the method or one of its options is unknown, a text is empty or no string, a target is not one of
+            the classes, or a score is NaN.
 
     Example:
         >>> from regex_lib.models import load_classifier
@@ -121,6 +122,7 @@ def attribute(
         >>> [word for word, _ in explanation.words()]
         ['A', 'touching', ',', 'unhurried', 'film', '.']
     """
+    check_options(method, options, find_method(method), 3)
     if "batch_size" in inspect.signature(find_method(method)).parameters:
         options["batch_size"] = batch_size
     if isinstance(texts, str):
@@ -128,6 +130,8 @@ def attribute(
     texts = list(texts)  # a column of a table is indexed by its labels
     targets = _targets(target, len(texts), classifier.num_labels)
     for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"text {number} is no string: {text!r}")
         if not text.strip():
             raise UserError(f"text {number} is empty")
     explanations: dict[int, Explanation] = {}

@@ -1,13 +1,15 @@
 """The attribution methods by name, and how to add one."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from regex_lib.errors import unknown_name
+from regex_lib.errors import UserError, unknown_name
 
-__all__ = ["METHODS", "UNSIGNED", "AttributionMethod", "find_method", "register"]
+__all__ = ["METHODS", "UNSIGNED", "AttributionMethod", "check_options", "find_method", "register"]
 
 
 AttributionMethod = Callable[..., Float[Tensor, "batch tokens"]]
@@ -57,3 +59,32 @@ def find_method(name: str) -> AttributionMethod:
     if name not in METHODS:
         raise unknown_name("attribution", name, METHODS)
     return METHODS[name]
+
+
+def check_options(name: str, options: Iterable[str], function: Callable[..., Any], inputs: int) -> None:
+    """Refuse options that a function does not take beside its inputs.
+
+    Args:
+        name: of what has these options, for the error.
+        options: their names.
+        function: what would be called with them.
+        inputs: how many arguments come before them.
+
+    Raises:
+        UserError: if it does not take one of them, with the nearest names.
+    """
+    signature = inspect.signature(function)
+
+    def takes(option: str) -> bool:
+        try:
+            signature.bind_partial(*[None] * inputs, **{option: None})
+        except TypeError:
+            return False
+        return True
+
+    for option in options:
+        if not takes(option):
+            known = list(filter(takes, signature.parameters))
+            if not known:
+                raise UserError(f"{name} has no options, got {option!r}")
+            raise unknown_name(f"{name} option", option, known)

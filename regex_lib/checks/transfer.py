@@ -15,10 +15,10 @@ from sklearn.metrics import f1_score
 from regex_lib.checks.reading import predict_texts
 from regex_lib.errors import UserError
 from regex_lib.evaluation import ATTRIBUTIONS, DEFAULT_METRICS, evaluate_faithfulness
-from regex_lib.evaluation.prediction import labelled_texts
 from regex_lib.evaluation.protocol import names_of
 from regex_lib.metrics import paired_bootstrap
 from regex_lib.models import TextClassifier
+from regex_lib.models.rows import labelled_texts
 
 __all__ = ["evaluate_transfer"]
 

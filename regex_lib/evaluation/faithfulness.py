@@ -20,13 +20,14 @@ from tqdm.auto import tqdm
 
 from regex_lib.errors import UserError
 from regex_lib.evaluation.measuring import measure
-from regex_lib.evaluation.prediction import Precision, labelled_texts, predictor
-from regex_lib.evaluation.protocol import Convention, Protocol, names_of
+from regex_lib.evaluation.prediction import Precision, predictor
+from regex_lib.evaluation.protocol import Convention, Protocol, names_of, plain_or_named
 from regex_lib.evaluation.removals import Level, Replacement
 from regex_lib.evaluation.report import FaithfulnessReport
 from regex_lib.evaluation.shards import ShardFolder, Shards, frames_of
 from regex_lib.metrics import RATIOS, classification_report
 from regex_lib.models import TextClassifier, evaluating
+from regex_lib.models.rows import labelled_texts
 
 __all__ = ["ATTRIBUTIONS", "DEFAULT_METRICS", "evaluate_faithfulness"]
 
@@ -243,7 +244,7 @@ def _report(
             "precision": protocol.precision,
             "max_length": protocol.max_length,
             "seed": seed,
-            **json.loads(json.dumps(options, default=repr)),
+            **json.loads(json.dumps(options, default=plain_or_named)),
             "left_out": texts - len(labels),
         },
     )

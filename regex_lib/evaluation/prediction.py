@@ -13,8 +13,9 @@ from regex_lib.attributions.explain import length_batches
 from regex_lib.errors import UserError
 from regex_lib.metrics import classification_report
 from regex_lib.models import TextClassifier, evaluating
+from regex_lib.models.rows import labelled_texts
 
-__all__ = ["Precision", "PredictEmbedded", "check_finite", "classify", "labelled_texts", "predictor"]
+__all__ = ["Precision", "PredictEmbedded", "check_finite", "classify", "predictor"]
 
 Precision = Literal["fp32", "bf16"]
 
@@ -79,35 +80,6 @@ def check_finite(answers: Float[Tensor, "inputs classes"], row_of: Callable[[int
         raise UserError(
             f"the model's output for example {row} is not finite: check its weights, and the precision it runs in"
         )
-
-
-def labelled_texts(dataset: datasets.Dataset | pd.DataFrame, classifier: TextClassifier) -> datasets.Dataset:
-    """The columns ``text`` and ``label`` of a data set of any format, or of a table: strings and whole numbers.
-
-    Raises:
-        UserError: if it has no such column, no rows or several splits, a text is no string, or a label is not one of
-            the model's classes.
-    """
-    if isinstance(dataset, dict):
-        names = list(dataset)
-        raise UserError(f"the data has splits: name one of {', '.join(names)}, as in data[{names[-1]!r}]")
-    table = isinstance(dataset, pd.DataFrame)
-    names = list(dataset.columns) if table else dataset.column_names
-    for column in ("text", "label"):
-        if column not in names:
-            raise UserError(f"the data has no column {column!r}, only: {', '.join(map(str, names))}; rename one")
-    if not len(dataset):
-        raise UserError("the data has no rows")
-    rows = dataset if table else dataset.with_format(None).select_columns(["text", "label"])
-    for row, text in enumerate(rows["text"]):
-        if not isinstance(text, str):
-            raise UserError(f"the text in row {row} is no string: {text!r}")
-    labels = list(rows["label"])
-    classifier.check_labels(labels)
-    if table:
-        return datasets.Dataset.from_dict({"text": list(rows["text"]), "label": [int(label) for label in labels]})
-    whole = rows.features["label"].dtype.startswith(("int", "uint"))
-    return rows if whole else rows.cast_column("label", datasets.Value("int64"))
 
 
 def predictor(classifier: TextClassifier, *, precision: Precision = "fp32", compiled: bool = False) -> PredictEmbedded:

@@ -1,17 +1,20 @@
 """What is measured, and how: checked before any work is done."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
+
 from regex_lib.attributions import find_method
-from regex_lib.errors import UserError, unknown_name
+from regex_lib.attributions.registry import check_options
+from regex_lib.errors import UserError
 from regex_lib.evaluation.measures import METRICS, find_metric
 from regex_lib.evaluation.prediction import Precision
 from regex_lib.evaluation.removals import Level, Replacement
 
-__all__ = ["Convention", "Protocol", "check_attributions", "names_of"]
+__all__ = ["Convention", "Protocol", "check_attributions", "names_of", "plain", "plain_or_named"]
 
 Convention = Literal["mean", "acl2022"]
 
@@ -38,9 +41,9 @@ class Protocol:
             find_metric(name)
         for name, own in self.metric_options.items():
             metric = find_metric(name)
-            _check_options(name, own, metric.compute, 2 if metric.plan else 1)
+            check_options(name, own, metric.compute, 2 if metric.plan else 1)
             if metric.plan:
-                _check_options(name, own, metric.plan, 1)
+                check_options(name, own, metric.plan, 1)
         for kind, names in (("attributions", self.attributions), ("metrics", self.metrics)):
             if not names or len(set(names)) < len(names):
                 raise UserError(f"{kind} must be one or more different names, got {', '.join(names) or 'none'}")
@@ -79,6 +82,35 @@ def names_of(kind: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def plain(value: Any) -> Any:
+    """The value of an option, whole, as JSON can tell it: arrays, columns and sets as lists, paths and types by name.
+
+    Raises:
+        UserError: if it is of another kind. Its ``repr`` would not do, which is cut short for long columns and arrays.
+    """
+    if isinstance(value, Path | torch.dtype | torch.device):
+        return str(value)
+    if isinstance(value, Set):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise UserError(
+        f"an option cannot be kept with the results, a {type(value).__name__}: give numbers, texts and lists"
+    )
+
+
+def plain_or_named(value: Any) -> Any:
+    """As :func:`plain`, for a record that nothing is found by: a function, say, is told by its name."""
+    try:
+        return plain(value)
+    except UserError:
+        return repr(value)
+
+
 def check_attributions(names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse attributions that are not known, and options that they do not take.
 
@@ -91,23 +123,4 @@ def check_attributions(names: Sequence[str], options: Mapping[str, Mapping[str, 
     """
     for name in (*names, *options):
         method = find_method(name)
-        _check_options(name, options.get(name, {}), method, 3)
-
-
-def _check_options(name: str, options: Mapping[str, Any], function: Callable[..., Any], inputs: int) -> None:
-    """Refuse options that a function does not take beside its inputs."""
-    signature = inspect.signature(function)
-
-    def takes(option: str) -> bool:
-        try:
-            signature.bind_partial(*[None] * inputs, **{option: None})
-        except TypeError:
-            return False
-        return True
-
-    for option in options:
-        if not takes(option):
-            known = list(filter(takes, signature.parameters))
-            if not known:
-                raise UserError(f"{name} has no options, got {option!r}")
-            raise unknown_name(f"{name} option", option, known)
+        check_options(name, options.get(name, {}), method, 3)

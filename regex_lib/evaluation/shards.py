@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from regex_lib.errors import UserError
-from regex_lib.evaluation.protocol import Protocol
+from regex_lib.evaluation.protocol import Protocol, plain
 from regex_lib.models import TextClassifier
 from regex_lib.packages import package_versions
 
@@ -46,8 +46,12 @@ def weights_digest(classifier: TextClassifier) -> str:
 
 
 def digest_of(*parts: Any) -> str:
-    """SHA-256 of anything that JSON can tell."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
+    """SHA-256 of anything that :func:`plain` can tell.
+
+    Raises:
+        UserError: if there is something else.
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=plain).encode()).hexdigest()
 
 
 class Shards:

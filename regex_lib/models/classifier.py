@@ -57,7 +57,8 @@ class TextClassifier(nn.Module):
     asked, the pooling row of the last layer's attention. The pooling token is the one the head reads: the first in most
     encoders, the last that is not padding in decoders. A model whose head averages over all tokens (ModernBERT with
     ``classifier_pooling="mean"``) has no such row, but everything else. Models run on fused attention kernels; the
-    exceptions are ``double_backward=True``, and DeBERTa, for which there are none.
+    exceptions are ``double_backward=True``, and DeBERTa, for which there are none. A classifier serves one thread at a
+    time: the mode it is put into, and what its attention reports, are its own state.
 
     Args:
         model: an ``AutoModelForSequenceClassification`` of one of the :data:`regex_lib.models.FAMILIES`. Its attention
@@ -87,11 +88,13 @@ class TextClassifier(nn.Module):
         if kind in ("multi_label_classification", "regression"):
             raise UserError(f"the model was made for {kind}, expected is single_label_classification: one class a text")
         check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
+        model.config.return_dict = True  # a checkpoint may say otherwise
         self.model = model
         self.tokenizer = tokenizer
         family = family_of(model)
         family.open_attention(model)
         self._pooling = family.pooling(model.config)
+        self._use_cache = getattr(model.config, "use_cache", False)
         if self._pooling == "last":
             if model.config.pad_token_id is None:
                 model.config.pad_token_id = tokenizer.pad_token_id  # by which transformers finds the last token
@@ -123,7 +126,7 @@ class TextClassifier(nn.Module):
     @property
     def label_names(self) -> list[str]:
         """The classes' names, which are saved with the model; LABEL_0 and so on until they are set."""
-        return [self.model.config.id2label[label] for label in range(self.num_labels)]
+        return [self.model.config.id2label.get(label, f"LABEL_{label}") for label in range(self.num_labels)]
 
     @label_names.setter
     def label_names(self, names: Sequence[str]) -> None:
@@ -258,6 +261,7 @@ class TextClassifier(nn.Module):
         """Trade time for memory in training: keep only the layers' inputs, and compute the rest again when needed.
 
         The last layer is left out, because its attention row is handed out and its forward pass may end early.
+        :meth:`keep_activations` undoes it.
 
         Args:
             **kwargs: for transformers' ``activation_checkpointing_enable``.
@@ -269,6 +273,11 @@ class TextClassifier(nn.Module):
         for module in self.model.modules():
             if isinstance(module, GradientCheckpointingLayer) and self._attention_layers[-1] in module.modules():
                 module.gradient_checkpointing = False
+
+    def keep_activations(self) -> None:
+        """Undo :meth:`checkpoint_activations`."""
+        self.model.activation_checkpointing_disable()
+        self.model.config.use_cache = self._use_cache
 
     def forward_func(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The classifier as a function of embeddings and attention mask to logits, as captum and the losses take it."""

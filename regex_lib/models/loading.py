@@ -98,7 +98,7 @@ def load_classifier(
                 use_safetensors=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"cannot load model {str(name_or_path)!r}: {_first_line(error)}") from error

@@ -91,6 +91,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> TokenBatc
         padding_side="right",
         truncation=True,
         max_length=max_length,
+        return_attention_mask=True,
         return_offsets_mapping=True,
         return_special_tokens_mask=True,
     )

@@ -101,7 +101,7 @@ def perturbation_slider(
             lambda moved, mask: _logits(classifier, moved, mask),
             embeddings, batch.attention_mask, logits, epsilon=1.0, power_iterations=3, generator=generator,
         )  # fmt: skip
-        noise = torch.randn(embeddings.shape, generator=generator, device=embeddings.device)
+        noise = torch.randn(embeddings.shape, generator=generator, device=embeddings.device, dtype=embeddings.dtype)
         noise = noise * batch.attention_mask[..., None]
         noise = noise * worst.norm() / noise.norm()
         target, frames = int(logits.argmax()), []

@@ -86,6 +86,13 @@ class Passes:
             self.penalised_losses, self.embeddings, self.batch.attention_mask, create_graph=self._exact
         )
 
+    @cached_property
+    def loss_gradient(self) -> Float[Tensor, "batch tokens dim"]:
+        """The gradient of the cross-entropy, which guides; that of the penalty where they are the same."""
+        if self.recipe.igr_loss == "cross_entropy":
+            return self.gradient
+        return input_gradient(self.losses, self.embeddings, self.batch.attention_mask)
+
     def logits_at(
         self, embeddings: Float[Tensor, "batch tokens dim"], attention_mask: Bool[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch classes"]:
@@ -180,11 +187,11 @@ def _integrated_gradients(passes: Passes) -> Float[Tensor, "batch tokens"]:
 def _input_gradient(passes: Passes) -> Float[Tensor, "batch tokens"]:
     """Integrated Gradients with one step at the input; of the loss, not of a class."""
     difference = passes.embeddings - baseline_embeddings(passes.classifier, passes.batch)
-    return (difference * passes.gradient).sum(dim=-1)
+    return (difference * passes.loss_gradient).sum(dim=-1)
 
 
 def _gradient_norm(passes: Passes) -> Float[Tensor, "batch tokens"]:
-    return passes.gradient.norm(dim=-1)
+    return passes.loss_gradient.norm(dim=-1)
 
 
 def _text_rank(passes: Passes) -> Float[Tensor, "batch tokens"]:

@@ -17,6 +17,7 @@ import transformers
 from regex_lib.errors import UserError
 from regex_lib.models import TextClassifier
 from regex_lib.models.loading import has_classification_head
+from regex_lib.models.rows import labelled_texts
 from regex_lib.packages import package_versions
 from regex_lib.training.checkpoints import disk_failures, last_checkpoint
 from regex_lib.training.fitting import Precision, arguments, check_settings, clock, fit
@@ -97,6 +98,7 @@ def train(
         resume: go on from the last complete checkpoint in ``output_dir``, if there is one. On the same machine the
             weights end as if nothing had happened. With ``patience`` the validation texts must be the same too.
         patience: stop when the validation loss has not fallen for so many epochs, and keep the best epoch's weights.
+            Epochs count from when all of the recipe's terms have their full weight: no earlier model is one of it.
         tensorboard: write the logs for TensorBoard to ``output_dir``/runs too; needs the package ``tensorboard``.
         checkpoint_activations: compute the layers again in the backward pass instead of keeping what they computed.
         callbacks: more of transformers' callbacks, such as a progress bar.
@@ -117,6 +119,7 @@ def train(
     train_split = _first(data["train"], max_train)
     if not len(train_split):
         raise UserError("there is no text to train on")
+    train_split = labelled_texts(train_split, classifier)
     if output_dir is None and (save_every or resume or patience or tensorboard):
         raise UserError("save_every, resume, patience and tensorboard need an output_dir")
     if patience and save_every:
@@ -125,6 +128,7 @@ def train(
         raise UserError("patience needs a validation split")
     if "validation" in data and not len(data["validation"]):
         raise UserError("there is no text in the validation split: leave it out")
+    validation = labelled_texts(data["validation"], classifier) if "validation" in data else None
     settings = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "train_texts": len(train_split),
         "max_length": max_length, "seed": seed, "precision": precision, "patience": patience, **(provenance or {}),
@@ -132,8 +136,8 @@ def train(
     check_settings(settings)
     folder = None if output_dir is None else _writable(Path(output_dir))
     facts = {"processes": os.environ.get("WORLD_SIZE", "1"), "texts": _fingerprint(train_split)}
-    if patience:  # then they decide which weights are kept
-        facts["validation_texts"] = _fingerprint(data["validation"])
+    if validation is not None and patience:  # then they decide which weights are kept
+        facts["validation_texts"] = _fingerprint(validation)
     plan = {"recipe": asdict(recipe), "settings": settings, "facts": facts}
     checkpoint = None
     if folder is not None and (save_every or resume or patience):
@@ -146,7 +150,7 @@ def train(
         )  # fmt: skip
         early = [transformers.EarlyStoppingCallback(patience)] if patience else []
         trainer = RegexTrainer(
-            classifier, recipe, args, train_dataset=train_split, eval_dataset=data.get("validation"),
+            classifier, recipe, args, train_dataset=train_split, eval_dataset=validation,
             max_length=max_length, callbacks=[timer, *early, *(callbacks or [])],
         )  # fmt: skip
         trainer.remove_callback(transformers.PrinterCallback)
@@ -154,7 +158,11 @@ def train(
 
     timer = clock()
     with tempfile.TemporaryDirectory() as scratch:  # transformers makes its folder even where it saves nothing
-        trainer = fit(lambda texts_at_once: trainer_of(texts_at_once, scratch), classifier, batch_size, checkpoint)
+        try:
+            trainer = fit(lambda texts_at_once: trainer_of(texts_at_once, scratch), classifier, batch_size, checkpoint)
+        finally:
+            if checkpoint_activations:
+                classifier.keep_activations()
     seconds = trainer.pop_callback(type(timer)).seconds  # resumed, it is another one
     if not all(parameter.isfinite().all() for parameter in classifier.parameters()):
         raise FloatingPointError("the weights are not finite after the last step")
@@ -165,6 +173,8 @@ def train(
             "texts_at_once": trainer.args.per_device_train_batch_size,
             "devices": trainer.args.world_size,
             "texts_cut": sum(trainer.train_dataset["truncated"]),
+            "steps": trainer.state.global_step,
+            "best_step": trainer.state.best_global_step,
             "texts_without_content": sum(not any(mask) for mask in trainer.train_dataset["content_mask"]),
         },
         history=[entry for entry in trainer.state.log_history if "loss" in entry],

@@ -18,6 +18,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from regex_lib.errors import UserError
 from regex_lib.metrics.classification import classification_report
 from regex_lib.models import TextClassifier
+from regex_lib.models.rows import labelled_texts
 from regex_lib.training.checkpoints import whole_or_nothing
 from regex_lib.training.objective import RegexObjective
 from regex_lib.training.recipe import Recipe
@@ -35,9 +36,10 @@ def tokenize_dataset(
         ``truncated``: whether a text's end did not fit.
 
     Raises:
-        UserError: if a label is not one of the model's classes.
+        UserError: if there are no columns ``text`` and ``label``, a text is no string, or a label is not one of the
+            model's classes.
     """
-    classifier.check_labels(dataset["label"])
+    dataset = labelled_texts(dataset, classifier)
     columns: dict[str, list[Any]] = {"input_ids": [], "content_mask": [], "truncated": []}
     for rows in dataset.select_columns(["text"]).iter(batch_size=1000):
         batch = classifier.tokenize(rows["text"], max_length)
@@ -47,6 +49,9 @@ def tokenize_dataset(
         columns["truncated"] += batch.truncated
     columns["labels"], columns["rows"] = [int(label) for label in dataset["label"]], list(range(len(dataset)))
     return datasets.Dataset.from_dict(columns)
+
+
+_TOKENIZED = {"input_ids", "content_mask", "labels", "rows"}
 
 
 class _Collator:
@@ -69,8 +74,8 @@ class _Collator:
         }
 
 
-def _check_loss(args: transformers.TrainingArguments, given: Mapping[str, Any]) -> None:
-    """Refuse what would change the loss, or be without effect on it."""
+def _check_arguments(args: transformers.TrainingArguments, given: Mapping[str, Any]) -> None:
+    """Refuse what would change the loss, or be without effect on it, and what the trainer brings itself."""
     others = {
         "label_smoothing_factor": args.label_smoothing_factor, "neftune_noise_alpha": args.neftune_noise_alpha,
         "compute_loss_func": given.get("compute_loss_func"),
@@ -78,6 +83,9 @@ def _check_loss(args: transformers.TrainingArguments, given: Mapping[str, Any]) 
     for name, value in others.items():
         if value:
             raise UserError(f"{name} does not go with a recipe, whose objective is the loss: leave it out")
+    for name in ("model_init", "data_collator", "preprocess_logits_for_metrics"):
+        if given.get(name) is not None:
+            raise UserError(f"{name} is the trainer's own: leave it out")
 
 
 class RegexTrainer(transformers.Trainer):
@@ -89,7 +97,8 @@ class RegexTrainer(transformers.Trainer):
     Each term of the objective is logged by its name, averaged over the steps since the last log. The checkpoints hold
     the Hugging Face model and the tokenizer, so that ``from_pretrained`` and
     :func:`regex_lib.models.load_classifier` open them; one that could not be written whole is removed again.
-    Evaluation reports accuracy, macro-F1 and calibration.
+    Evaluation reports accuracy, macro-F1 and calibration, if no other ``compute_metrics`` is given. Where the best
+    model is kept, or the training ends early, none counts from before all of the recipe's terms had their full weight.
 
     Args:
         classifier: what to train.
@@ -106,7 +115,8 @@ class RegexTrainer(transformers.Trainer):
             batch in ``train_dataset``. Also if a gradient is not finite, except in fp16, whose scaler skips such steps.
             Nothing is saved from that step.
         UserError: if a checkpoint cannot be written; earlier checkpoints stay as they are. Also for arguments that
-            change the loss, which is the objective's: label smoothing, NEFTune and ``compute_loss_func``.
+            change the loss, which is the objective's (label smoothing, NEFTune and ``compute_loss_func``), and for
+            ``model_init``, ``data_collator`` and ``preprocess_logits_for_metrics``.
     """
 
     def __init__(
@@ -120,11 +130,11 @@ class RegexTrainer(transformers.Trainer):
         max_length: int | None = None,
         **kwargs: Any,
     ) -> None:
-        _check_loss(args, kwargs)
+        _check_arguments(args, kwargs)
         if args.n_gpu > 1:
             warnings.warn("training on one GPU: start a process for each with torchrun to use all", stacklevel=2)
             args._n_gpu = 1  # as transformers does for models that are on several devices already
-        self.classifier, self._max_length = classifier, max_length
+        self.classifier, self._recipe, self._max_length = classifier, recipe, max_length
         args.remove_unused_columns = False
         args.label_names = ["labels"]
         self._sums: dict[str, Tensor] = {}
@@ -136,8 +146,7 @@ class RegexTrainer(transformers.Trainer):
             train_dataset=self._tokenized(train_dataset) if train_dataset else None,
             eval_dataset=self._tokenized(eval_dataset) if eval_dataset else None,
             processing_class=classifier.tokenizer,
-            compute_metrics=_metrics,
-            **kwargs,
+            **{"compute_metrics": _metrics} | kwargs,
         )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
@@ -152,7 +161,7 @@ class RegexTrainer(transformers.Trainer):
         """What the trainer takes of rows of text and label, or of several such data sets; all else as it is."""
         if isinstance(dataset, Mapping):
             return {name: self._tokenized(rows) for name, rows in dataset.items()}
-        if isinstance(dataset, datasets.Dataset) and "input_ids" not in dataset.column_names:
+        if isinstance(dataset, datasets.Dataset) and not {*dataset.column_names} >= _TOKENIZED:
             return tokenize_dataset(self.classifier, dataset, self._max_length)
         return dataset
 
@@ -191,6 +200,13 @@ class RegexTrainer(transformers.Trainer):
             best = Path(resume_from_checkpoint).with_name(f"checkpoint-{self.state.best_global_step}")
             self.state.best_model_checkpoint = str(best) if best.is_dir() else None
         return (epochs, 0) if self.control.should_training_stop else begin
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Whether this model is the best so far. It is none if its last step was not yet that of the whole recipe."""
+        last = (self.state.global_step - 1) / max(1, self.state.max_steps)
+        if self._recipe.weights_at(max(0.0, last)) != self._recipe.weights_at(1.0):
+            return False
+        return super()._determine_best_metric(metrics, trial)
 
     def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler | None:
         """The order of the texts."""

@@ -255,3 +255,15 @@ def test_words_of_a_cut_text_carry_all_of_its_score_too(minilm, text, max_length
     assert words[:-1] == all_words[: len(words)][:-1]
     assert all(whole.startswith(word) for word, whole in zip(words[-1:], all_words[len(words) - 1 :], strict=False))
     assert sum(score for _, score in cut.words()) == pytest.approx(sum(cut.scores))
+
+
+def test_an_unknown_option_is_told_before_any_work(make_tiny, monkeypatch):
+    classifier = make_tiny()
+    monkeypatch.setattr(type(classifier), "tokenize", None)
+    with pytest.raises(UserError, match="unknown integrated_gradients option 'n_step': did you mean 'n_steps'"):
+        attribute(classifier, ["a fine film"], "integrated_gradients", n_step=3)
+
+
+def test_a_text_that_is_no_string_is_told(make_tiny):
+    with pytest.raises(UserError, match="text 1 is no string: None"):
+        attribute(make_tiny(), ["a fine film", None])

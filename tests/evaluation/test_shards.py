@@ -12,6 +12,7 @@ import tokenizers
 import torch
 from evaluated_in_a_process import ATTRIBUTIONS, METRICS, SETTINGS, rows
 
+from regex_lib.attributions import METHODS, register
 from regex_lib.errors import UserError
 from regex_lib.evaluation import evaluate_faithfulness, faithfulness, read_report
 from regex_lib.evaluation.shards import weights_digest
@@ -298,3 +299,33 @@ def test_a_folder_without_a_report_is_told(tmp_path, content):
         (tmp_path / "report.json").write_text(content)
     with pytest.raises(UserError, match="holds no finished report"):
         read_report(tmp_path)
+
+
+def test_options_that_look_alike_but_differ_are_measured_anew(classifier, tmp_path, measured):
+    """A long column's `repr` is cut after five texts."""
+    columns = [
+        datasets.Dataset.from_dict({"text": ["fine"] * 5 + [text] * 40})["text"]
+        for text in ("great great great", "dull never bad not")
+    ]
+    tables = []
+    for references in columns:
+        options = {"expected_gradients": {"references": references, "n_samples": 4}}
+        report = evaluate(classifier, tmp_path, attributions=["expected_gradients"], options=options)
+        tables.append(report.table)
+        assert read_report(tmp_path).settings["options"]["expected_gradients"]["references"] == list(references)
+    assert sum(measured) == 2 * len(rows())
+    assert not tables[0].equals(tables[1])
+
+
+def test_an_option_that_cannot_be_told_is_refused_for_a_folder_and_named_without(classifier, tmp_path):
+    @register("by_function")
+    def by_function(classifier, batch, target, *, function):
+        return function(batch.input_ids.float())
+
+    try:
+        ask = {"attributions": ["by_function"], "options": {"by_function": {"function": abs}}}
+        assert "abs" in evaluate(classifier, **ask).settings["options"]["by_function"]["function"]
+        with pytest.raises(UserError, match="an option cannot be kept with the results, a builtin_function_or_method"):
+            evaluate(classifier, tmp_path, **ask)
+    finally:
+        METHODS.pop("by_function")

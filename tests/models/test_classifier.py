@@ -144,3 +144,25 @@ def test_a_token_that_the_model_does_not_embed_is_refused(tiny, name, attribute)
         TextClassifier(tiny.model, tiny.tokenizer)
     tiny.model.resize_token_embeddings(len(tiny.tokenizer), mean_resizing=False)
     assert getattr(TextClassifier(tiny.model, tiny.tokenizer), f"{attribute}_id") == rows
+
+
+def test_classes_without_a_name_are_numbered(make_tiny):
+    classifier = make_tiny()
+    classifier.model.config.id2label = {0: "bad", 2: "good"}
+    assert classifier.label_names == ["bad", "LABEL_1"]
+
+
+def test_a_checkpoint_that_asks_for_tuples_is_read_all_the_same(make_tiny):
+    plain = make_tiny()
+    plain.model.config.return_dict = False
+    classifier = TextClassifier(plain.model, plain.tokenizer)
+    batch = classifier.tokenize(["fine film"])
+    assert classifier(classifier.embed(batch.input_ids), batch.attention_mask).logits.shape == (1, 2)
+
+
+def test_a_tokenizer_that_does_not_name_its_attention_mask_has_one(make_tiny):
+    classifier = make_tiny()
+    expected = classifier.tokenize(["fine", "a fine film"])
+    classifier.tokenizer.model_input_names = ["input_ids"]
+    found = classifier.tokenize(["fine", "a fine film"])
+    assert torch.equal(found.attention_mask, expected.attention_mask)

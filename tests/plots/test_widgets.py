@@ -176,3 +176,10 @@ def test_what_has_no_steps_is_refused(classifier, explanation):
         perturbation_slider(classifier, TEXT, ())
     with pytest.raises(ValueError, match="ratio must be between 0 and 1"):
         mask_ratio_stepper(classifier, explanation, (1.5,))
+
+
+def test_the_slider_takes_a_model_in_half_precision(make_tiny):
+    classifier = make_tiny()
+    classifier.model.bfloat16()
+    _, frames, _ = parts(perturbation_slider(classifier, TEXT, (0.0, 1.0)))
+    assert len(frames) == 2

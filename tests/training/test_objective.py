@@ -569,3 +569,16 @@ def test_its_state_dict_is_the_hugging_face_models(tiny):
 def test_its_parameters_are_the_models_and_each_is_there_once(tiny):
     names = [name.removeprefix("classifier.model.") for name, _ in RegexObjective(tiny, EVERYTHING).named_parameters()]
     assert names == [name for name, _ in tiny.model.named_parameters()]
+
+
+@pytest.mark.parametrize("attribution", ["input_gradient", "gradient_norm"])
+def test_the_loss_of_the_penalty_is_none_of_the_guides(make_tiny, attribution):
+    """With three classes the label-free loss has another gradient than the cross-entropy, at other tokens."""
+    found = []
+    for loss in ("cross_entropy", "uniform"):
+        classifier = without_dropout(make_tiny(num_labels=3))
+        recipe = Recipe(igr_weight=0.3, igr_loss=loss, kl_weight=0.1, guidance_from=0.0, attribution=attribution)
+        step = passes_of(classifier, recipe)
+        found.append((step.attribution, step.gradient))
+    assert_close(found[0][0], found[1][0])
+    assert not torch.allclose(found[0][1], found[1][1])

@@ -317,3 +317,44 @@ def test_what_is_no_run_cannot_be_read(tmp_path, folder, reason):
 def test_a_model_of_another_tool_has_no_record(make_tiny, tmp_path):
     make_tiny().save(tmp_path)
     assert read_run(tmp_path) is None
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy", "pandas"])
+def test_data_of_any_format_trains(make_tiny, data, kind):
+    formatted = {split: rows.with_format(kind) for split, rows in data.items()}
+    assert same(state_after(make_tiny(), formatted), state_after(make_tiny(), data))
+
+
+def state_after(classifier, data):
+    quickly(classifier, data, "vanilla")
+    return state(classifier)
+
+
+def test_columns_that_are_missing_and_texts_that_are_none_are_told(make_tiny, data):
+    train_rows = data["train"]
+    for rows, told in (
+        (train_rows.remove_columns("label"), "the data has no column 'label'"),
+        (datasets.Dataset.from_dict({"text": ["fine", None], "label": [0, 1]}), "the text in row 1 is no string: None"),
+    ):
+        with pytest.raises(UserError, match=told):
+            quickly(make_tiny(), {"train": rows}, "vanilla")
+        with pytest.raises(UserError, match=told):
+            quickly(make_tiny(), {"train": train_rows, "validation": rows}, "vanilla")
+
+
+def test_no_model_from_before_the_guidance_is_kept_as_the_recipes(make_tiny, misleading, tmp_path):
+    """The validation loss rises from the first epoch on: without the rule, training would end in its first half."""
+    options = {"epochs": 6.0, "learning_rate": 5e-3, "patience": 1}
+    run = quickly(make_tiny(), misleading, "regex_two_stage", tmp_path / "run", **options)
+    assert any("kl" in entry for entry in run.history)
+    steps_per_epoch = run.settings["steps"] / max(entry["epoch"] for entry in run.history)
+    assert run.settings["best_step"] > 3 * steps_per_epoch
+
+
+def test_checkpointed_activations_end_with_the_training(make_tiny, data):
+    classifier = make_tiny()
+    before = [getattr(part, "gradient_checkpointing", None) for part in classifier.modules()]
+    cache = classifier.model.config.use_cache
+    quickly(classifier, data, "vanilla", checkpoint_activations=True)
+    assert [getattr(part, "gradient_checkpointing", None) for part in classifier.modules()] == before
+    assert classifier.model.config.use_cache == cache

@@ -341,3 +341,27 @@ def test_several_gpus_in_one_process_are_not_used(make_tiny, rows, tmp_path):
     assert args.n_gpu == 1
     trainer.train()  # transformers would have wrapped the objective in DataParallel
     assert not isinstance(trainer.model_wrapped, nn.DataParallel)
+
+
+def test_rows_that_another_tokenizer_has_seen_are_tokenized_from_their_texts(tiny, rows, trainer_of):
+    ordinary = rows.map(lambda row: tiny.tokenizer(row["text"]))
+    ordinary = ordinary.remove_columns([name for name in ordinary.column_names if name == "token_type_ids"])
+    trainer = trainer_of(tiny)
+    assert trainer.evaluate(ordinary)["eval_loss"] == pytest.approx(trainer.evaluate(rows)["eval_loss"], rel=1e-6)
+    with pytest.raises(UserError, match="the data has no column 'text'"):
+        trainer.evaluate(ordinary.remove_columns("text"))
+
+
+def test_metrics_of_ones_own_take_the_place_of_ours(tiny, rows, tmp_path):
+    args = transformers.TrainingArguments(output_dir=str(tmp_path), report_to="none", disable_tqdm=True, use_cpu=True)
+    own = RegexTrainer(tiny, RECIPES["vanilla"], args, eval_dataset=rows, compute_metrics=lambda found: {"mine": 3.0})
+    measured = own.evaluate()
+    assert measured["eval_mine"] == 3.0
+    assert "eval_accuracy" not in measured
+
+
+@pytest.mark.parametrize("name", ["model_init", "data_collator", "preprocess_logits_for_metrics"])
+def test_what_the_trainer_brings_itself_is_refused(tiny, tmp_path, name):
+    args = transformers.TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True)
+    with pytest.raises(UserError, match=f"{name} is the trainer's own: leave it out"):
+        RegexTrainer(tiny, RECIPES["vanilla"], args, **{name: lambda *_: None})
