@@ -125,13 +125,14 @@ def _vat(passes: Passes) -> Float[Tensor, ""]:
 
 
 def _smart(passes: Passes) -> Float[Tensor, ""]:
-    return smart_loss(
-        passes.logits_at,
-        passes.embeddings,
-        passes.batch.attention_mask,
-        passes.clean.logits,
-        step_size=passes.recipe.smart_step,
-    )
+    with passes.precision():
+        return smart_loss(
+            passes.logits_at,
+            passes.embeddings,
+            passes.batch.attention_mask,
+            passes.clean.logits,
+            step_size=passes.recipe.smart_step,
+        )
 
 
 def _freelb(passes: Passes) -> Float[Tensor, ""]:

@@ -1,7 +1,7 @@
 """The passes through the model that a training step may need, each made once, when it is first asked for."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,6 +55,7 @@ class Passes:
         self._terms = terms
         self._randomness = _random_state(batch.input_ids.device)
         self._exact = "igr" in terms and recipe.igr_estimator == "exact"
+        self._fine = "smart" in terms or ("igr" in terms and recipe.igr_estimator == "finite_difference")
         # Other kernels, or an attention row with its own dropout, would draw the dropout of a replayed pass otherwise.
         self._passing = {"return_attention": "kl" in terms, "double_backward": self._exact}
 
@@ -67,7 +68,7 @@ class Passes:
     @cached_property
     def clean(self) -> ClassifierOutput:
         """The forward pass on x."""
-        return self.classifier(self.embeddings, self.batch.attention_mask, **self._passing)
+        return self._pass(self.embeddings, self.batch.attention_mask)
 
     @cached_property
     def losses(self) -> Float[Tensor, " batch"]:
@@ -82,9 +83,10 @@ class Passes:
     @cached_property
     def gradient(self) -> Float[Tensor, "batch tokens dim"]:
         """The input gradient, with its graph where the penalty needs one."""
-        return input_gradient(
-            self.penalised_losses, self.embeddings, self.batch.attention_mask, create_graph=self._exact
-        )
+        with self.precision():
+            return input_gradient(
+                self.penalised_losses, self.embeddings, self.batch.attention_mask, create_graph=self._exact
+            )
 
     @cached_property
     def loss_gradient(self) -> Float[Tensor, "batch tokens dim"]:
@@ -98,7 +100,18 @@ class Passes:
     ) -> Float[Tensor, "batch classes"]:
         """A forward pass near x, with the dropout of the clean pass: else dropout would be measured as well."""
         with _replayed(self._randomness, embeddings.device):
-            return self.classifier(embeddings, attention_mask, **self._passing).logits
+            return self._pass(embeddings, attention_mask).logits
+
+    def _pass(
+        self, embeddings: Float[Tensor, "batch tokens dim"], attention_mask: Bool[Tensor, "batch tokens"]
+    ) -> ClassifierOutput:
+        """On x or near it."""
+        with self.precision():
+            return self.classifier(embeddings, attention_mask, **self._passing)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Of what is compared: float32 where mixed precision would blur the difference between two near passes."""
+        return torch.autocast(self.batch.input_ids.device.type, enabled=False) if self._fine else nullcontext()
 
     def losses_at(self, embeddings: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, " batch"]:
         """The cross-entropy near x."""

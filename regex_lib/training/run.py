@@ -94,6 +94,7 @@ def train(
         max_length: cut longer texts; the model's maximum by default.
         seed: of the order of the texts, dropout and perturbations. The same seed gives the same weights.
         precision: ``"bf16"`` and ``"fp16"`` are mixed precision, the weights in float32; fp16 needs a GPU.
+            SMART and finite differences compare passes that are too near for that: theirs stay in float32.
         save_every: steps between checkpoints, of which the last two are kept; none by default.
         resume: go on from the last complete checkpoint in ``output_dir``, if there is one. On the same machine the
             weights end as if nothing had happened. With ``patience`` the validation texts must be the same too.

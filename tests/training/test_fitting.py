@@ -225,6 +225,37 @@ def test_a_divergence_is_not_negative_in_mixed_precision(make_tiny, kind):
             assert terms(objective, seed)["vat"] >= -1e-6
 
 
+GUIDED = Recipe(kl_weight=0.1, guidance_from=0.0)  # whose attention row has a backward pass of its own
+FINE = {
+    "smart": GUIDED.changed(smart_weight=1.0),
+    "igr": GUIDED.changed(igr_weight=1.0, igr_estimator="finite_difference"),
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_differences_of_near_passes_are_those_of_full_precision(make_tiny, name):
+    objective = RegexObjective(without_dropout(make_tiny()), FINE[name]).train()
+    parameters = [one for one in objective.parameters() if one.requires_grad]
+
+    def gradients(precision):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            term = terms(objective)[name]
+        return torch.autograd.grad(term, parameters, allow_unused=True, materialize_grads=True)
+
+    mixed, full = gradients("bf16"), gradients("fp32")
+    for one, other in zip(mixed, full, strict=True):
+        assert_close(one, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
+    assert any(one.any() for one in full)
+
+
+def test_other_passes_beside_them_are_in_mixed_precision(make_tiny):
+    seen, objective = [], RegexObjective(make_tiny(), FINE["igr"].changed(masked_cross_entropy_weight=1.0)).train()
+    objective.classifier.model.classifier.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms(objective)
+    assert set(seen) == {torch.float32, torch.bfloat16}
+
+
 def terms(objective, seed=7):
     batch = objective.classifier.tokenize(TEXTS[:6])
     torch.manual_seed(seed)
