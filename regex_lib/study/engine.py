@@ -77,7 +77,11 @@ def run_jobs(
 
     Returns:
         The tasks that failed for good, with the reason; what needs a model whose training failed is not among them.
+
+    Raises:
+        UserError: if the store cannot be written to.
     """
+    store.create()
     tried: Counter[Task] = Counter()
     given_up: dict[Task, str] = {}
 

@@ -29,19 +29,22 @@ _KEY = b"regex_study"
 
 
 class Store:
-    """The folder. On a cluster it must be shared by all machines, on a file system with locks (NFS 4 has them).
-
-    Raises:
-        UserError: if it cannot be written to.
-    """
+    """The folder. On a cluster it must be shared by all machines, on a file system with locks (NFS 4 has them)."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).absolute()
+
+    def create(self) -> None:
+        """Make the folder, if it is not there.
+
+        Raises:
+            UserError: if it cannot be written to.
+        """
         try:
             for name in ("tasks", "models", "locks"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
+            raise UserError(f"cannot write to {str(self.folder)!r}: {error.strerror}") from error
 
     def path(self, task: Task) -> Path:
         """Where the result of a task is, or will be."""
@@ -88,6 +91,7 @@ class Store:
         """
         unfinished, folder = self.model(training).with_suffix(".part"), self.model(training)
         shutil.rmtree(unfinished, ignore_errors=True)  # of a worker that was killed
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.replace(folder)
@@ -127,7 +131,7 @@ class Store:
             task: whose lock.
             timeout: seconds to wait for it.
         """
-        lock = FileLock(self.folder / "locks" / f"{task.hash}.lock")
+        lock = FileLock(self._lock(task))
         try:
             lock.acquire(timeout=timeout)
         except Timeout:
@@ -140,8 +144,13 @@ class Store:
 
     def is_locked(self, task: Task) -> bool:
         """Whether another process is at work on a task."""
+        if not self._lock(task).exists():
+            return False
         with self.lock(task, timeout=0.0) as free:
             return not free
+
+    def _lock(self, task: Task) -> Path:
+        return self.folder / "locks" / f"{task.hash}.lock"
 
     def _error(self, task: Task) -> Path:
         return self.path(task).with_suffix(".error.json")

@@ -133,5 +133,12 @@ def test_a_worker_waits_for_a_probe_and_a_probe_for_nobody(store):
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write to"):
-        Store(tmp_path / "file" / "store")
+    with pytest.raises(UserError, match=r"cannot write to '.*store': Not a directory"):
+        Store(tmp_path / "file" / "store").create()
+
+
+def test_who_only_looks_leaves_no_trace(store):
+    assert not store.has(TASK)
+    assert not store.is_locked(TASK)
+    assert store.failure(TASK) is None
+    assert not store.folder.exists()
