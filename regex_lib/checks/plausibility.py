@@ -156,7 +156,7 @@ def evaluate_minimal_pairs(
     """
     if "pair" not in dataset.column_names:
         raise UserError(f"the data has no column 'pair', only: {', '.join(dataset.column_names)}")
-    frame = dataset.to_pandas()
+    frame = dataset.to_pandas().assign(number=range(len(dataset)))
     pairs = [group.to_dict("records") for _, group in frame.groupby("pair", sort=False) if len(group) == 2]
     if not pairs:
         raise UserError("the data has no minimal pairs: no two rows have the same 'pair'")
@@ -176,7 +176,7 @@ def evaluate_minimal_pairs(
     for number in right:
         for member, edit in enumerate(edited_words(*(list(row["tokens"]) for row in pairs[number]))):
             if any(edit):
-                rows.append(pairs[number][member] | {"number": len(rows)})
+                rows.append(pairs[number][member])
                 chosen.append(2 * number + member)
                 edits.append(edit)
     if not rows:

@@ -76,6 +76,7 @@ def evaluate_transfer(
         raise UserError("there is no test set")
     sets = {data: labelled_texts(test, classifier) for data, test in tests.items()}
     names = list(dict.fromkeys(["random", *names_of("attributions", attributions)]))
+    metrics = names_of("metrics", metrics)
     rows = []
     for data, test in sets.items():
         quality = _quality(classifier, test, max_length)

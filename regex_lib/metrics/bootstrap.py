@@ -57,8 +57,9 @@ def bootstrap_interval(
         seed: of the resampling.
         ring: whether a seed's row is of a pair of models, its own and the next seed's, and the last one's of the last
             model and the first. Every model is in two rows then, so that rows differ less than independent ones would:
-            the variance between them is raised by :math:`2(S-1)/(S-2)`, which makes it right if a row is the sum of
-            what its two models bring. Ends and p-value are NaN with fewer than three seeds.
+            the variance between them is raised by :math:`2(S-1)/(S-2)`, and has :math:`2(S-2)^2/(3S-8)` degrees of
+            freedom, which makes both right if a row is the sum of what its two models bring. Ends and p-value are NaN
+            with fewer than three seeds.
 
     Returns:
         The interval. Its ends and the p-value are NaN for a single number, all is NaN for none. In simulated studies of
@@ -92,7 +93,7 @@ def bootstrap_interval(
     if ring and len(grid) < 3:
         return Interval(mean, np.nan, np.nan, level, *grid.shape, np.nan)
     means = _resampled_means(grid, resamples, seed)
-    error, freedom = _standard_error(grid, 2 * (len(grid) - 1) / (len(grid) - 2) if ring else 1.0)
+    error, freedom = _standard_error(grid, ring)
     tail = stats.norm.cdf(stats.t.ppf((1.0 - level) / 2, freedom))
     spread = means.std()
     low, high = (np.quantile(means, [tail, 1.0 - tail]) - mean) * (error / spread if spread > 0 else 0.0)
@@ -172,23 +173,27 @@ def _kept_weights(shape: tuple[int, ...], resamples: int, seed: int) -> list[tup
     return list(_weights(shape, resamples, seed))
 
 
-def _standard_error(grid: np.ndarray, between: float = 1.0) -> tuple[float, float]:
+def _standard_error(grid: np.ndarray, ring: bool = False) -> tuple[float, float]:
     """Of the mean when seeds and examples are both random, with Satterthwaite's degrees of freedom.
 
-    ``between`` is by how much the variance between seeds is raised.
+    In a ring the sums of squares between seeds are those of rows whose covariance has the eigenvalues 2 + 2 cos(2 pi k
+    / S).
     """
-    if 1 in grid.shape:
-        return float(grid.std(ddof=1) / np.sqrt(grid.size / between)), grid.size - 1.0
     seeds, examples = grid.shape
+    between = 2 * (seeds - 1) / (seeds - 2) if ring else 1.0
+    freedom_of_seeds = 2 * (seeds - 2) ** 2 / (3 * seeds - 8) if ring else seeds - 1
+    if 1 in grid.shape:
+        freedom = freedom_of_seeds if examples == 1 else grid.size - 1
+        return float(grid.std(ddof=1) / np.sqrt(grid.size / between)), float(freedom)
     by_seed, by_example = grid.mean(axis=1, keepdims=True), grid.mean(axis=0, keepdims=True)
-    freedom = np.array([seeds - 1, examples - 1, (seeds - 1) * (examples - 1)])
+    ranks = np.array([seeds - 1, examples - 1, (seeds - 1) * (examples - 1)])
     squares = np.array([
         examples * by_seed.var() * seeds,
         seeds * by_example.var() * examples,
         (grid - by_seed - by_example + grid.mean()).var() * grid.size,
     ])  # fmt: skip
-    between_seeds, between_examples, rest = mean_squares = squares / freedom * [between, 1.0, 1.0]
+    between_seeds, between_examples, rest = mean_squares = squares / ranks * [between, 1.0, 1.0]
     # It is estimated without bias by the first term, and can be no smaller than the second.
     total = max(between_seeds + between_examples - rest, rest)
-    terms = (mean_squares**2 / freedom).sum()
+    terms = (mean_squares**2 / [freedom_of_seeds, *ranks[1:]]).sum()
     return float(np.sqrt(total / grid.size)), float(max(total**2 / terms, 1.0)) if terms > 0 else 1.0

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -126,7 +127,8 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
     for kind, part in rows.groupby("kind", sort=False, observed=True):
         if kind != "train":
             part = _with_terms(part).dropna(axis="columns", how="all").drop(columns=["task", *FACTS], errors="ignore")
-            names = [name for name in part if name == "seed" or name in IDENTITY or part[name].dtype == "category"]
+            texts = part.columns.difference(part.select_dtypes(["number", "bool"]).columns)
+            names = [name for name in part if name == "seed" or name in IDENTITY or name in texts]
             frames.append(part.melt(names, var_name="metric").dropna(subset="value"))
     if not frames:
         raise UserError("nothing is measured yet")
@@ -186,7 +188,7 @@ def differences(table: pd.DataFrame, base: str) -> pd.DataFrame:
             our_random = grid_of(names, attribution="random")
             their_random = grid_of(names, attribution="random", recipe=base)
             if our_random is not None and their_random is not None:
-                over = _compare(ours - our_random, theirs - their_random, ring)
+                over = _compare(_minus(ours, our_random), _minus(theirs, their_random), ring)
                 rows.append(names | {"base": base, "minus": "random"} | over)
     if not rows:
         raise UserError(f"no other recipe is measured where {base!r} is")
@@ -266,6 +268,12 @@ def _grids(table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]
         yield cell, rows.pivot(index="seed", columns="example", values="value")
 
 
+def _minus(grid: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Of the seeds and examples that both have."""
+    grid, other = grid.align(other, join="inner")
+    return grid - other
+
+
 def _compare(ours: pd.DataFrame, theirs: pd.DataFrame, ring: bool = False) -> dict[str, Any]:
     ours, theirs = (grid.dropna(axis="columns") for grid in ours.align(theirs, join="inner"))
     ours, theirs = ours.align(theirs, join="inner")  # what has no number in one seed of either is not compared
@@ -284,6 +292,11 @@ def _tensor(grid: pd.DataFrame) -> torch.Tensor:
 
 
 def _tidy(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Four digits, and no column that says nothing."""
-    table = pd.DataFrame(rows).round(4)
+    """Four decimals, four digits of scores that are small, and no column that says nothing."""
+    table = pd.DataFrame(rows)
+    sizes = table[[name for name in ("mean", "base_mean") if name in table]].abs().max(axis=1)
+    small = sizes.between(0, 0.01, inclusive="neither")
+    decimals = (4 - np.ceil(np.log10(sizes.where(small, 1.0)))).astype(int)
+    for count, part in table.groupby(decimals):
+        table.loc[part.index] = part.round(dict.fromkeys(part.select_dtypes("float"), int(count)) | {"p_value": 4})
     return table[[name for name in table if not (table[name] == "").all()]]

@@ -58,18 +58,30 @@ def test_95_percent_intervals_hold_the_true_difference_95_times_in_100(
     assert held / 300 == pytest.approx(0.95, abs=0.038)
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("seeds", [3, 4, 5])
 def test_intervals_of_pairs_of_models_allow_for_the_models_that_pairs_share(seeds):
     random, held = np.random.default_rng(1), {True: 0, False: 0}
-    for repetition in range(300):
+    for repetition in range(600):
         models = random.normal(size=seeds)
         pairs = models + np.roll(models, -1)  # of each and the next; of the last and the first
         differences = 0.3 + pairs[:, None] + 0.3 * random.normal(size=(seeds, 50))
         for ring in held:
             interval = bootstrap_interval(differences, resamples=400, seed=repetition, ring=ring)
             held[ring] += interval.low <= 0.3 <= interval.high
-    assert held[True] / 300 == pytest.approx(0.95, abs=0.038)
-    assert held[False] / 300 < 0.9
+    assert held[True] / 600 == pytest.approx(0.95, abs=0.025)
+    assert held[False] / 600 < 0.9
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 5, 9])
+def test_a_ring_has_the_degrees_of_freedom_of_its_eigenvalues(seeds):
+    ring = np.roll(np.eye(seeds), 1, axis=0) + np.eye(seeds)
+    centred = np.eye(seeds) - 1 / seeds
+    eigenvalues = np.linalg.eigvalsh(centred @ ring @ ring.T @ centred)
+    freedom = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()  # Satterthwaite
+    rows = np.random.default_rng(0).normal(size=seeds)
+    error = rows.std(ddof=1) * np.sqrt(2 * (seeds - 1) / (seeds - 2) / seeds)
+    expected = 2 * scipy.stats.t.sf(abs(rows.mean()) / error, freedom)
+    assert bootstrap_interval(rows[:, None], ring=True).p_value == pytest.approx(expected)
 
 
 def test_two_models_make_one_pair():

@@ -304,6 +304,23 @@ def test_only_other_data_sets_are_out_of_domain(results):
     assert (first.word, first.cells, over_random.word) == ("contradicts", 2, "contradicts")
 
 
+def test_a_model_that_is_measured_twice_counts_once(tmp_path):
+    found, right = Results(tmp_path / "store"), 29  # of 50 texts of a class: with twice as many, that is above chance
+    for recipe in ("vanilla", "regex"):
+        for seed in SEEDS:
+            for replacement in ("mask", "pad"):
+                rows = [
+                    {"example": row, "label": row % 2, "accuracy": float(row < 2 * right), "macro_f1": 0.58}
+                    for row in range(100)
+                ]
+                rows += found.explained({"sufficiency": lambda attribution, recipe=recipe: level(recipe, attribution)})
+                found.add("transfer", recipe, seed, rows, on="imdb", replacement=replacement)
+    report = reports(found.rows)["2_out_of_domain"]
+    assert not report.table["learned"].any()
+    *_, f1 = report.verdicts
+    assert f1.cells + sum(f1.left_out.values()) == 1
+
+
 @pytest.mark.parametrize(("with_other_seed", "untrained", "words"), [
     (0.2, -0.2, ["supports", "supports"]),
     (0.2, 0.2, ["supports", "contradicts"]),

@@ -116,6 +116,33 @@ def test_differences_are_paired_by_seed_and_example(jobs, store, base):
         assert found["seeds_above"] == (kept.mean(axis=1) > 0).sum()
 
 
+def test_a_seed_that_only_the_random_attribution_has_is_not_compared(jobs, store):
+    table = scores(collect(jobs, store)).query("metric == 'sufficiency' and recipe in ['vanilla', 'regex']")
+    of_last = (table["attribution"] == "attention") & (table["seed"] == SEEDS[-1])
+    compared = differences(table[~of_last], "vanilla").query("attribution == 'attention'").set_index("minus")
+    assert compared["seeds"].to_dict() == {"": 2, "random": 2}
+    assert compared["examples"].to_dict() == {"": 4, "random": 4}
+    assert compared["difference"].notna().all()
+
+
+def test_names_may_be_plain_text(jobs, store):
+    rows = collect(jobs, store)  # as they are where two exports are joined
+    joined = rows.assign(recipe=rows["recipe"].astype("str"), replacement=rows["replacement"].astype("str"))
+    names = ["kind", "recipe", "attribution", "metric"]
+    plain, expected = (means(scores(part)).astype({"recipe": str}).sort_values(names) for part in (joined, rows))
+    pd.testing.assert_frame_equal(plain, expected, check_categorical=False)
+
+
+def test_small_scores_keep_four_digits(jobs, store):
+    table = scores(collect(jobs, store)).query("metric == 'sufficiency'")
+    small = differences(table.assign(value=1e-6 * table["value"]), "vanilla")
+    usual = differences(table, "vanilla")
+    for name in ("mean", "base_mean", "difference", "low", "high"):
+        assert small[name].to_numpy() == pytest.approx(1e-6 * usual[name].to_numpy(), abs=1e-10)
+    assert small["p_value"].equals(usual["p_value"])
+    assert small["difference"].any()
+
+
 def test_coverage_says_what_is_done_of_what_is_planned(jobs, store):
     waiting = Task("train", {"recipe": "late"}, {"data": "sst", "model": "minilm", "recipe": "late", "seed": 0}, {})
     table = coverage([*jobs, Job((waiting,))], store).set_index(["recipe", "kind", "replacement"])
