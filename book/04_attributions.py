@@ -443,7 +443,7 @@ with figure_style():
     figure, axis = plt.subplots(figsize=(6.6, 5), layout="constrained")
     axis.imshow(agreement, cmap="Greys", vmin=-0.2, vmax=1.2)
     for i, j in np.ndindex(agreement.shape):
-        colour = "white" if agreement[i, j] > 0.55 else "black"
+        colour = "white" if agreement[i, j] > 0.65 else "black"
         axis.text(j, i, f"{agreement[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=11)
     axis.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
     axis.set_yticks(range(len(labels)), labels)

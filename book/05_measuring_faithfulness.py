@@ -554,8 +554,7 @@ wide.reindex(["pad", "mask", "delete", "attention"]).round(3)
 # hardly moves, the replacement is not harmless yet: single texts can move both ways, and the random column moves, and
 # with it the gain over random. So a score without its replacement cannot be compared with another paper's. It matters
 # most for REGEX, which *trains* on texts with `[MASK]` in them: a measurement with `[MASK]` may then surprise it less
-# than a vanilla model. The study therefore reports both where it compares REGEX with vanilla and with its controls;
-# the rivals have been measured with `[MASK]`.
+# than a vanilla model. The study therefore reports both.
 #
 # ### Ties
 #

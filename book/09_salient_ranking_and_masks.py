@@ -459,6 +459,7 @@ K_OF = {"vanilla": math.nan, "regex_k10": 0.1, "regex": 0.3, "regex_k50": 0.5, "
 SHORT = {"integrated_gradients": "IG", "attention": "attention"}
 AOPC = ["sufficiency", "comprehensiveness"]
 study = read_rows("sweeps/means", split="test")
+study = study[(study["kind"] == "quality") | (study["replacement"] == "mask")]
 scores = study[study["metric"].isin(AOPC)]
 wide = scores.pivot_table(index="recipe", columns=["metric", "attribution"], values="mean")
 by_k = pd.DataFrame({"seeds": scores.groupby("recipe")["seeds"].min()}).reindex(list(K_OF))
@@ -473,7 +474,8 @@ by_k.index = ["vanilla", *(f"K = {share:.0%}" for share in list(K_OF.values())[1
 by_k.dropna(subset="seeds").round(3)
 
 # %% mystnb={"image": {"alt": "Two panels, sufficiency and comprehensiveness, over the share K of masked tokens: how much more Integrated Gradients and attention gain over random scores with REGEX than with plain training, with intervals."}, "figure": {"name": "fig-09-sweep", "caption": "The study's K sweep: the gain over random of a model trained with REGEX minus that of a plainly trained one, with 95 % intervals over seeds and sentences. At the grey line they are equal."}}
-gains = read_rows("sweeps/differences", minus="random", base="vanilla").query("recipe in @K_OF")
+masked = {"minus": "random", "replacement": "mask"}
+gains = read_rows("sweeps/differences", **masked, base="vanilla").query("recipe in @K_OF")
 gains = gains.assign(K=gains["recipe"].map(K_OF).astype(float)).sort_values("K")
 looks = {"integrated_gradients": ("-", "s", -0.6), "attention": ("--", "o", 0.6)}
 with figure_style():
@@ -493,7 +495,7 @@ with figure_style():
 plt.show()
 
 # %%
-of_ig = read_rows("sweeps/differences", minus="random", attribution="integrated_gradients")
+of_ig = read_rows("sweeps/differences", **masked, attribution="integrated_gradients")
 of_ig = of_ig.assign(K=of_ig["recipe"].map(K_OF).astype(float)).dropna(subset="K").sort_values("K")
 for base, theirs in (("vanilla", "vanilla's"), ("regex", "that of K = 30%")):
     for metric in AOPC:

@@ -560,8 +560,27 @@ for column in [name for name in rows if name.endswith("gain")]:
 # it meets `robust`, guidance stops helping. A flat curve above `robust` says that some pull on the attention is enough,
 # whatever it pulls towards. The printed lines compare estimates. The intervals of {numref}`fig-11-noise` are of
 # differences from vanilla, whose models all points share, so two points may differ clearly although their intervals
-# overlap. {doc}`17_what_reproduced` compares `regex` with `robust` directly. And the sweep is measured with `[MASK]` alone:
-# what a bad guide breaks may be how the model reads `[MASK]`, more than its explanations.
+# overlap. {doc}`17_what_reproduced` compares `regex` with `robust` directly.
+#
+# All this is measured with `[MASK]`, which guided models have seen in training. What a bad guide breaks may be how a model
+# reads `[MASK]`, more than its explanations. So here is the same with `[PAD]`, which no recipe has seen inside a text: the
+# gain over random minus vanilla's, as its mean over four attributions and both metrics.
+
+# %%
+ways = degraded.query("kind == 'faithfulness' and minus == 'random' and level == 'token'")
+ways = ways[ways["metric"].isin(["sufficiency", "comprehensiveness"])]
+ways = ways.drop_duplicates(["recipe", "replacement", "metric", "attribution"])
+ways = ways[ways["attribution"].isin(["attention", "scaled_attention", "input_x_gradient", "integrated_gradients"])]
+both = ways.pivot_table(index="recipe", columns="replacement", values="difference")
+both = both.reindex(index=list(PLACES), columns=["mask", "pad"]).rename(columns={"mask": "[MASK]", "pad": "[PAD]"})
+slopes = {way: both[way].dropna() for way in both if both[way].reindex(["regex", "regex_noise100"]).notna().all()}
+for way, means in slopes.items():
+    print(f"{way:6s}: from {means['regex']:+.3f} with the attribution to {means['regex_noise100']:+.3f} with noise alone")
+both.round(3)
+
+# %% [markdown]
+# Where the curve falls with `[MASK]` and stays with `[PAD]`, the content of the attribution matters for how the model reads
+# masked texts, and not for what its explanations are worth.
 #
 # ## What can go wrong
 #

@@ -360,7 +360,7 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# In {numref}`fig-14-stability` the two attributions that ignore the model are the control. Where are they?
+# In {numref}`fig-14-stability` the two that rank by the words or their places alone are the control. Where are they?
 
 # %%
 perfect = [name for name in studied if tokens_changed[name] > 0.999]
@@ -370,8 +370,8 @@ print(f"most comprehensive: {leader}; its stability is {tokens_changed[leader]:.
 assert {"lexicon", "by_position"} <= set(perfect)
 
 # %% [markdown]
-# The explanations that never look at the model do not move at all. **Stability alone is worth nothing.** That is why the
-# function puts {py:func}`comprehensiveness <regex_lib.metrics.normalised_comprehensiveness>` into the same table and will
+# `lexicon` and `by_position` never look at the model, and do not move at all. **Stability alone is worth nothing.** That is
+# why the function puts {py:func}`comprehensiveness <regex_lib.metrics.normalised_comprehensiveness>` into the same table and will
 # not leave it out. Of two attributions that are equally comprehensive, prefer the more stable one. Go no further.
 #
 # The `random` row warns of something else. Its numbers are drawn from the tokens of a text, so that one inserted token
@@ -400,10 +400,7 @@ if len(randomised):
     print(levels.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 
 # %% [markdown]
-# Once there is a table here, its columns are those of the one above: `pretrained` is the model that is not
-# fine-tuned.
-#
-# Now each recipe minus `vanilla`. To gain, a recipe has to be to the **right** of 0 in the left panel of
+# The columns are those of the table above: `pretrained` is the model that is not fine-tuned. Now each recipe minus `vanilla`. To gain, a recipe has to be to the **right** of 0 in the left panel of
 # {numref}`fig-14-study`, and not in the others.
 
 # %%
@@ -416,13 +413,13 @@ panels = {
 for recipe_name, part in effect.groupby("recipe", sort=False):
     print(f"{recipe_name} - vanilla: {part['seeds'].max()} seed(s), {part['examples'].max()} texts")
 
-# %% mystnb={"image": {"alt": "Three panels: agreement with another seed, with the model that is not fine-tuned, and with random weights. In each, for four attributions, the difference of REGEX and its two controls from vanilla with its interval, and a line at zero."}, "figure": {"name": "fig-14-study", "caption": "Top-quarter Jaccard of a recipe minus that of vanilla, with 95 % intervals over seeds and texts, or over the texts alone where a recipe has one seed. In the left panel higher is better, in the others lower. Circles are REGEX, squares and diamonds its controls."}}
-recipes = {"regex": "o", "regex_random_mask": "s", "regex_shuffled_target": "D"}
+# %% mystnb={"image": {"alt": "Three panels: agreement with another seed, with the model that is not fine-tuned, and with random weights. In each, for four attributions, the difference of REGEX, robustness alone and two controls from vanilla with its interval, and a line at zero."}, "figure": {"name": "fig-14-study", "caption": "Top-quarter Jaccard of a recipe minus that of vanilla, with 95 % intervals over seeds and texts, or over the texts alone where a recipe has one seed. In the left panel higher is better, in the others lower. Circles are REGEX, triangles robustness alone, squares and diamonds its controls."}}
+recipes = {"regex": "o", "robust": "^", "regex_random_mask": "s", "regex_shuffled_target": "D"}
 methods = [name for name in ATTRIBUTION_COLOURS if name != "random"]
 with figure_style():
     figure, axes = plt.subplots(1, 3, figsize=(8, 4), sharey=True, layout="constrained")
     for axis, (against, title) in zip(axes, panels.items(), strict=True):
-        for shift, (name, marker) in zip((-0.2, 0, 0.2), recipes.items(), strict=True):
+        for shift, (name, marker) in zip((-0.27, -0.09, 0.09, 0.27), recipes.items(), strict=True):
             part = effect[(effect["against"] == against) & (effect["recipe"] == name)]
             for row in part[part["attribution"].isin(methods)].itertuples():
                 height = methods.index(row.attribution) + shift
@@ -438,15 +435,16 @@ with figure_style():
     axes[0].set_yticks(range(len(methods)), [name.replace("_", " ") for name in methods])
     style = {"ls": "", "mec": "black"}
     marks = [plt.Line2D([], [], marker=mark, mfc=RECIPE_COLOURS[name], **style) for name, mark in recipes.items()]
-    figure.legend(marks, [name.replace("_", " ") for name in recipes], loc="outside upper center", ncols=3, fontsize="small")
+    figure.legend(marks, [name.replace("_", " ") for name in recipes], loc="outside upper center", ncols=4, fontsize="small")
     figure.supxlabel("top-quarter Jaccard, minus that of vanilla", fontsize="small")
 plt.show()
 
 # %% [markdown]
 # Each seed is compared with the next, and the last with the first, so each model is in two of the pairs. They are not
 # independent. The intervals of the left panel allow for that: with three seeds, they are about twice as wide as they would
-# be without ({py:func}`regex_lib.metrics.bootstrap_interval`, `ring`). What the controls gain too is not due to the guidance. By the rule of
-# {doc}`12_in_domain`, over all attributions:
+# be without ({py:func}`regex_lib.metrics.bootstrap_interval`, `ring`). What `robust` gains too needs no guidance. What the
+# two controls gain too does not need the choice of the masked tokens, or the target. By the rule of {doc}`12_in_domain`,
+# over all attributions:
 
 # %%
 for sentence in read_rows("sst/verdicts", table="3_randomisation").get("sentence", []):

@@ -310,9 +310,10 @@ for column in [name for name in noisy if name.endswith(".") and noisy[name].notn
     print(f"{column}: from {kept.iloc[0]:+.3f} to {kept.iloc[-1]:+.3f}, rank correlation with the noise {trend:+.2f}")
 
 # %% [markdown]
-# Four steps with few seeds show a trend at best. A guide that knows nothing and gains as much as a good one speaks for the
-# third story, *a simpler model*. A curve that falls does not yet say that a good guide helps, for a bad one may do harm:
-# {doc}`11_regex` sets the curve beside `robust`, which has no guide at all. And it is measured with `[MASK]` alone.
+# Four steps with few seeds show a trend at best. A guide that knows nothing and gains as much as a good one speaks for
+# the third story, *a simpler model*. A curve that falls does not yet say that a good guide helps, for a bad one may do
+# harm: {doc}`11_regex` sets the curve beside `robust`, which has no guide at all, and repeats it with `[PAD]`, where a
+# guide of noise gains nearly as much as the attribution.
 #
 # ## With the package: who agrees with whom?
 #
@@ -480,7 +481,7 @@ elif trained:
     print("Only the guide or what it pulls gains by the rule. Either they are 'only more like the guide',")
     print("or there are too few seeds to see the witnesses gain.")
 if "regex_random_mask" in as_much:
-    print("With any tokens masked the gains are as high: the choice of the masked tokens is not what helps.")
+    print("With any tokens masked no gain is clearly lower: that the choice of the masked tokens helps is not shown.")
 print("Not measured:", ", ".join(name for name in CONTROLS if name not in measured) or "nothing")
 if min(measured.reindex(["regex", *CONTROLS]).fillna(0)) < 5:
     print("With fewer than five seeds of each, all of this is provisional.")
