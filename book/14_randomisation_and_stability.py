@@ -370,9 +370,10 @@ print(f"most comprehensive: {leader}; its stability is {tokens_changed[leader]:.
 assert {"lexicon", "by_position"} <= set(perfect)
 
 # %% [markdown]
-# `lexicon` and `by_position` never look at the model, and do not move at all. **Stability alone is worth nothing.** That is
-# why the function puts {py:func}`comprehensiveness <regex_lib.metrics.normalised_comprehensiveness>` into the same table and will
-# not leave it out. Of two attributions that are equally comprehensive, prefer the more stable one. Go no further.
+# `lexicon` and `by_position` never look at the model, and do not move at all. **Stability alone is worth nothing.** That
+# is why the function puts {py:func}`comprehensiveness <regex_lib.metrics.normalised_comprehensiveness>` into the same
+# table and will not leave it out. Of two attributions that are equally comprehensive, prefer the more stable one. Go no
+# further.
 #
 # The `random` row warns of something else. Its numbers are drawn from the tokens of a text, so that one inserted token
 # changes all of them. Under noise the tokens are the same, and nothing changes: a check with noise alone would call
@@ -400,8 +401,9 @@ if len(randomised):
     print(levels.map("{:.3f}".format, na_action="ignore").fillna("not yet").to_string())
 
 # %% [markdown]
-# The columns are those of the table above: `pretrained` is the model that is not fine-tuned. Now each recipe minus `vanilla`. To gain, a recipe has to be to the **right** of 0 in the left panel of
-# {numref}`fig-14-study`, and not in the others.
+# The columns are those of the table above: `pretrained` is the model that is not fine-tuned. Now each recipe minus
+# `vanilla`. To gain, a recipe has to be to the **right** of 0 in the left panel of {numref}`fig-14-study`, and not in the
+# others.
 
 # %%
 effect = read_rows("sst/table_3_randomisation")

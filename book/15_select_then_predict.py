@@ -351,12 +351,11 @@ with figure_style():
 plt.show()
 
 # %% [markdown]
-# Look at `random` first. If its readers are near the band, then *comparable* says little
-# about the selectors. Where its interval is very wide, the reader of one seed has learned nothing from so few words. Then
-# look at the readers of vanilla and `robust`: where they are comparable as well, it is not the guidance that makes them
-# so. With a single seed
-# there is no interval. By the rule of {doc}`12_in_domain`, over all attributions but `random` (the second sentence
-# compares the readers' macro-F1 itself, without subtracting the full text's):
+# Look at `random` first. If its readers are near the band, then *comparable* says little about the selectors. Where its
+# interval is very wide, the reader of one seed has learned nothing from so few words. Then look at the readers of vanilla
+# and `robust`: where they are comparable as well, it is not the guidance that makes them so. With a single seed there is
+# no interval. By the rule of {doc}`12_in_domain`, over all attributions but `random` (the second sentence compares the
+# readers' macro-F1 itself, without subtracting the full text's):
 
 # %%
 print(f"comparable: at most {COMPARABLE} of macro-F1 below the full text")

@@ -521,8 +521,9 @@ for way, metric in ways.items():
 # ### Reason 4: what stands in the place of a removed word
 #
 # All recipes with guidance by an attribution train on texts with `[MASK]` in them, and so do those with a random mask.
-# Vanilla, `robust` and its parts do not, nor do `saloss` and `smart`. No recipe has seen `[PAD]` inside a text. A gain of the explanation should be there whichever of the two the metric puts in. Integrated Gradients again, the
-# scores themselves:
+# Vanilla, `robust` and its parts do not, nor do `saloss` and `smart`. No recipe has seen `[PAD]` inside a text. A gain of
+# the explanation should be there whichever of the two the metric puts in. Integrated Gradients again, the scores
+# themselves:
 
 # %%
 rows = rows_of(read_table("sst/means"), kind="faithfulness", on="sst", split="test", level="token", metric=NAMES)

@@ -122,8 +122,9 @@ def attribute(
         >>> [word for word, _ in explanation.words()]
         ['A', 'touching', ',', 'unhurried', 'film', '.']
     """
-    check_options(method, options, find_method(method), 3)
-    if "batch_size" in inspect.signature(find_method(method)).parameters:
+    function = find_method(method)
+    check_options(method, options, function, 3)
+    if "batch_size" in inspect.signature(function).parameters:
         options["batch_size"] = batch_size
     if isinstance(texts, str):
         raise UserError("texts must be a list of texts, got a single one: put it into brackets")

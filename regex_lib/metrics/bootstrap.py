@@ -173,7 +173,7 @@ def _kept_weights(shape: tuple[int, ...], resamples: int, seed: int) -> list[tup
     return list(_weights(shape, resamples, seed))
 
 
-def _standard_error(grid: np.ndarray, ring: bool = False) -> tuple[float, float]:
+def _standard_error(grid: np.ndarray, ring: bool) -> tuple[float, float]:
     """Of the mean when seeds and examples are both random, with Satterthwaite's degrees of freedom.
 
     In a ring the sums of squares between seeds are those of rows whose covariance has the eigenvalues 2 + 2 cos(2 pi k

@@ -72,6 +72,11 @@ class _Measured:
             return pd.DataFrame(columns=[*_NAMES, *NUMBERS])
         return table if "minus" in table else table.assign(minus="")
 
+    def quality(self, kind: str) -> pd.DataFrame:
+        """Differences in :data:`QUALITY`. Of several measurements of a model one counts: that of the most texts."""
+        table = self.compared(kind, QUALITY).sort_values("examples", ascending=False, kind="stable")
+        return table.drop_duplicates([*_MODELS, "split", "metric"])
+
     def balanced_accuracies(self, kind: str) -> pd.DataFrame:
         """By recipe, as in :data:`_MODELS`: ``balanced_accuracy`` on the test texts, and ``learned``.
 
@@ -84,11 +89,10 @@ class _Measured:
         if not {"label", "accuracy"} <= {*part}:
             return pd.DataFrame()
         part = part.dropna(subset=["label", "accuracy"])
-        tasks = part["task"].astype(str)
-        fullest = tasks.groupby([part[name] for name in (*_MODELS, "seed")], observed=True).transform(
-            lambda of_model: of_model.mode().iloc[0]
-        )
-        recalls = part[tasks == fullest].groupby([*_MODELS, "seed", "label"], observed=True)["accuracy"]
+        sizes = part.groupby([*_MODELS, "seed", "task"], observed=True).size()
+        fullest = sizes.groupby([*_MODELS, "seed"], observed=True).idxmax()
+        part = part[part["task"].isin([task for *_, task in fullest])]
+        recalls = part.groupby([*_MODELS, "seed", "label"], observed=True)["accuracy"]
         recalls = recalls.agg(["mean", "size"]).astype(float)
         classes = recalls.assign(error=recalls["mean"] * (1 - recalls["mean"]) / recalls["size"])
         models = classes.groupby([*_MODELS, "seed"], observed=True).agg(
@@ -141,7 +145,7 @@ def _faithfulness(measured: _Measured) -> Report:
     name, base = measured.method, measured.base
     compared = _of_test(measured.compared("faithfulness", [metric for metrics in ASKED.values() for metric in metrics]))
     of_table = compared[compared["metric"].isin([*AOPC, *NAOPC])]
-    quality = _of_test(measured.compared("quality", QUALITY))
+    quality = _of_test(measured.quality("quality"))
     learned = measured.balanced_accuracies("quality")
     table = _with_levels(_beside_random(of_table), quality, learned)
     ours = _gated(_explained(compared, name), learned)
@@ -166,12 +170,12 @@ def _out_of_domain(measured: _Measured) -> Report:
     if compared.empty:
         return Report(compared)
     name, base = measured.method, measured.base
-    quality = measured.compared("transfer", QUALITY)
+    quality = measured.quality("transfer")
     learned = measured.balanced_accuracies("transfer")
     table = _with_levels(_beside_random(compared), _of_test(quality), learned)
     outside = _gated(_explained(compared[compared["on"] != compared["data"]], name), learned)
     f1 = _gated(quality[(quality["metric"] == "macro_f1") & (quality["recipe"] == name)], learned)
-    f1 = f1[f1["on"] != f1["data"]].sort_values("examples", ascending=False).drop_duplicates(_MODELS)
+    f1 = f1[f1["on"] != f1["data"]]
     return Report(table, [
         *_verdicts(f"out of domain, {name} makes explanations more faithful than {base} does", _plain(outside)),
         *_verdicts(f"out of domain, {name} does so beyond what it does to a random attribution", _over_random(outside)),

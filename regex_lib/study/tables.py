@@ -127,8 +127,8 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
     for kind, part in rows.groupby("kind", sort=False, observed=True):
         if kind != "train":
             part = _with_terms(part).dropna(axis="columns", how="all").drop(columns=["task", *FACTS], errors="ignore")
-            texts = part.columns.difference(part.select_dtypes(["number", "bool"]).columns)
-            names = [name for name in part if name == "seed" or name in IDENTITY or name in texts]
+            numbers = part.select_dtypes(["number", "bool"]).columns.difference(["seed", *IDENTITY])
+            names = part.columns.difference(numbers, sort=False)
             frames.append(part.melt(names, var_name="metric").dropna(subset="value"))
     if not frames:
         raise UserError("nothing is measured yet")
