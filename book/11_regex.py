@@ -573,8 +573,7 @@ ways = ways.drop_duplicates(["recipe", "replacement", "metric", "attribution"])
 ways = ways[ways["attribution"].isin(["attention", "scaled_attention", "input_x_gradient", "integrated_gradients"])]
 both = ways.pivot_table(index="recipe", columns="replacement", values="difference")
 both = both.reindex(index=list(PLACES), columns=["mask", "pad"]).rename(columns={"mask": "[MASK]", "pad": "[PAD]"})
-slopes = {way: both[way].dropna() for way in both if both[way].reindex(["regex", "regex_noise100"]).notna().all()}
-for way, means in slopes.items():
+for way, means in both.dropna(axis="columns", subset=["regex", "regex_noise100"]).items():
     print(f"{way:6s}: from {means['regex']:+.3f} with the attribution to {means['regex_noise100']:+.3f} with noise alone")
 both.round(3)
 

@@ -218,6 +218,11 @@ def rows_of(table, **wanted):
     return table
 
 
+def with_sign(rows):
+    """Without the leave-one-out tau of itself, and of attributions that have no sign."""
+    return rows[(rows["metric"] != "loo_tau") | ~rows["attribution"].isin(NO_TAU)]
+
+
 differences = read_table("sst/differences")
 elsewhere = read_rows("other_data/differences")
 rationales = read_rows("sst/table_4_rationales")
@@ -254,8 +259,7 @@ verdicts["1 in domain, raw comprehensiveness"] = settle(raw)
 naopc = rows_of(here, metric=NAOPC, minus="random")
 verdicts["1 in domain, NAOPC over random"] = settle(naopc)
 tau = rows_of(tokens, metric="loo_tau", minus="random", replacement="mask")
-tau = tau[~tau["attribution"].isin(NO_TAU)]  # what it is made of, and those without a sign
-verdicts["1 in domain, leave-one-out tau"] = settle(tau)
+verdicts["1 in domain, leave-one-out tau"] = settle(with_sign(tau))
 others = rows_of(elsewhere, recipe="regex", base="vanilla", split="test", metric=NAMES, minus="random")
 columns = ["base_balanced_accuracy", "balanced_accuracy", "learned"]
 levels = read_rows("other_data/table_1_faithfulness").query("recipe == 'regex'").groupby("data")[columns].first()
@@ -304,7 +308,7 @@ for claim, control in controls.items():
     verdicts[f"{same} with [PAD]"] = settle(gains_of("regex", base=control, replacement="pad"))
     against = {"recipe": "regex", "base": control, "split": "test", "minus": "random"}
     tau = rows_of(differences, **against, kind="faithfulness", metric="loo_tau", replacement="mask", level="token")
-    verdicts[f"{same} in leave-one-out tau"] = settle(tau[~tau["attribution"].isin(NO_TAU)])
+    verdicts[f"{same} in leave-one-out tau"] = settle(with_sign(tau))
     verdicts[f"{same} in NAOPC"] = settle(rows_of(differences, **against, kind="faithfulness", metric=NAOPC))
     verdicts[f"{same} on other data"] = settle(rows_of(elsewhere, **against, kind="faithfulness", metric=NAMES))
     beside = rows_of(differences, **against, kind="transfer", metric=NAMES)
@@ -606,7 +610,7 @@ for row in pairs.itertuples():
 beside = rows_of(differences, base="regex", minus="random", split="test")
 beside = rows_of(beside, kind=["faithfulness", "transfer"], metric=[*NAMES, *NAOPC, "loo_tau"])
 beside = beside[(beside["kind"] == "faithfulness") | (beside["on"] != beside["data"])]
-beside = beside[(beside["metric"] != "loo_tau") | ~beside["attribution"].isin(NO_TAU)]
+beside = with_sign(beside)
 beside = beside[(beside["attribution"] != "random") & (beside["seeds"] >= MIN_SEEDS)]
 where = beside["replacement"].map({"mask": "in domain, [MASK]", "pad": "in domain, [PAD]"})
 where = where.mask(beside["metric"].isin(NAOPC), "in domain, NAOPC")
